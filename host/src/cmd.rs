@@ -1,0 +1,167 @@
+//! A command as a value.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// How long a command may take unless it says otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a command does to the host: a dry run runs those that read and only shows those that change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Looks, and leaves everything as it was.
+    Reads,
+    /// Changes something on the host.
+    Changes,
+}
+
+/// A command as a value: built once, then shown, recorded, or run on any [`Host`](crate::Host).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cmd {
+    /// Program, looked up in `PATH` (on SSH hosts with the `sbin` folders added).
+    pub program: String,
+    /// Arguments, passed as they are: no shell ever splits or expands them.
+    pub args: Vec<String>,
+    /// Environment variables on top of the host's.
+    pub env: Vec<(String, String)>,
+    /// All of standard input.
+    pub stdin: Vec<u8>,
+    /// After this long the command counts as hung.
+    pub timeout: Duration,
+    /// Whether it may run in a dry run.
+    pub effect: Effect,
+    /// What a dry run pretends the command printed (an id that is not known before, say).
+    pub stand_in: String,
+}
+
+impl Cmd {
+    fn new(program: &str, effect: Effect) -> Self {
+        Cmd {
+            program: program.to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            stdin: Vec::new(),
+            timeout: DEFAULT_TIMEOUT,
+            effect,
+            stand_in: String::new(),
+        }
+    }
+
+    /// A command that only looks.
+    #[must_use]
+    pub fn reads(program: &str) -> Self {
+        Cmd::new(program, Effect::Reads)
+    }
+
+    /// A command that changes the host.
+    #[must_use]
+    pub fn changes(program: &str) -> Self {
+        Cmd::new(program, Effect::Changes)
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Gives the command its standard input.
+    #[must_use]
+    pub fn stdin(mut self, bytes: &[u8]) -> Self {
+        self.stdin = bytes.to_vec();
+        self
+    }
+
+    /// Sets the time after which the command counts as hung.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets what a dry run pretends the command printed.
+    #[must_use]
+    pub fn stand_in(mut self, text: &str) -> Self {
+        self.stand_in = text.to_owned();
+        self
+    }
+
+    /// The command as a line that can be pasted into a shell.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut words: Vec<String> = Vec::new();
+        for (name, value) in &self.env {
+            words.push(format!("{name}={}", quote(value)));
+        }
+        words.push(quote(&self.program).into_owned());
+        words.extend(self.args.iter().map(|arg| quote(arg).into_owned()));
+        words.join(" ")
+    }
+}
+
+/// Quotes a word for a POSIX shell. A NUL byte, which no argument can hold, is dropped.
+#[must_use]
+pub fn quote(word: &str) -> Cow<'_, str> {
+    match shlex::try_quote(word) {
+        Ok(quoted) => quoted,
+        Err(_) => Cow::Owned(quote(&word.replace('\0', "")).into_owned()),
+    }
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Output {
+    /// Exit status; 128 + n where signal n ended it.
+    pub status: i32,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Standard output as text, whatever is no UTF-8 replaced.
+    #[must_use]
+    pub fn stdout_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.stdout)
+    }
+
+    /// Standard error as text, whatever is no UTF-8 replaced.
+    #[must_use]
+    pub fn stderr_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.stderr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_can_be_pasted() {
+        let cmd = Cmd::reads("docker")
+            .args(["inspect", "it's", "$(rm)", ""])
+            .env("LC_ALL", "a b");
+        assert_eq!(cmd.line(), r#"LC_ALL='a b' docker inspect "it's" '$(rm)' ''"#);
+    }
+
+    #[test]
+    fn a_nul_byte_cannot_reach_a_shell() {
+        assert_eq!(quote("a\0b"), "ab");
+    }
+}

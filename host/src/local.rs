@@ -1,0 +1,267 @@
+//! This machine.
+
+use crate::{Cmd, Host, HostError, Output, Result, Stream};
+use std::io::{PipeWriter, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::ExitStatus;
+use std::time::Instant;
+
+/// This machine; commands run as children of ours, each in a process group of its own, so that
+/// Ctrl-C reaches transship alone, which then undoes in its own order.
+#[derive(Debug, Default)]
+pub struct Local;
+
+impl Local {
+    fn expression(cmd: &Cmd) -> duct::Expression {
+        let mut expression = duct::cmd(&cmd.program, &cmd.args)
+            .env("LC_ALL", "C")
+            .stderr_capture()
+            .unchecked()
+            .before_spawn(|command| {
+                command.process_group(0);
+                Ok(())
+            });
+        for (name, value) in &cmd.env {
+            expression = expression.env(name, value);
+        }
+        expression
+    }
+
+    fn start_error(&self, cmd: &Cmd, error: &std::io::Error) -> HostError {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return HostError::NoProgram {
+                host: self.name().to_owned(),
+                program: cmd.program.clone(),
+            };
+        }
+        HostError::Failed {
+            host: self.name().to_owned(),
+            doing: cmd.line(),
+            status: 126,
+            said: error.to_string(),
+        }
+    }
+
+    fn lost(&self, cmd: &Cmd, error: &std::io::Error) -> HostError {
+        HostError::Lost {
+            host: self.name().to_owned(),
+            doing: cmd.line(),
+            why: error.to_string(),
+        }
+    }
+}
+
+/// Ends a command and everything it started.
+fn kill_group(handle: &duct::Handle) {
+    for pid in handle.pids() {
+        // The group, not the process: a shell's children hold its pipes open.
+        let group = format!("-{pid}");
+        let _ = duct::cmd!("kill", "-KILL", "--", group)
+            .stderr_null()
+            .unchecked()
+            .run();
+    }
+    let _ = handle.kill();
+}
+
+fn status(status: ExitStatus) -> i32 {
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+impl Host for Local {
+    fn name(&self) -> &str {
+        "local"
+    }
+
+    fn run(&self, cmd: &Cmd) -> Result<Output> {
+        let handle = Self::expression(cmd)
+            .stdin_bytes(cmd.stdin.clone())
+            .stdout_capture()
+            .start()
+            .map_err(|error| self.start_error(cmd, &error))?;
+        match handle.wait_timeout(cmd.timeout) {
+            Ok(Some(output)) => Ok(Output {
+                status: status(output.status),
+                stdout: output.stdout.clone(),
+                stderr: output.stderr.clone(),
+            }),
+            Ok(None) => {
+                kill_group(&handle);
+                Err(HostError::Timeout {
+                    host: self.name().to_owned(),
+                    doing: cmd.line(),
+                    after: cmd.timeout,
+                })
+            }
+            Err(error) => Err(self.lost(cmd, &error)),
+        }
+    }
+
+    fn open(&self, cmd: &Cmd) -> Result<Box<dyn Stream>> {
+        let (stdin, writer) = std::io::pipe().map_err(|error| self.lost(cmd, &error))?;
+        let reader = Self::expression(cmd)
+            .stdin_file(stdin)
+            .reader()
+            .map_err(|error| self.start_error(cmd, &error))?;
+        Ok(Box::new(LocalStream {
+            cmd: cmd.clone(),
+            opened: Instant::now(),
+            writer: Some(writer),
+            reader,
+        }))
+    }
+}
+
+struct LocalStream {
+    cmd: Cmd,
+    opened: Instant,
+    writer: Option<PipeWriter>,
+    reader: duct::ReaderHandle,
+}
+
+impl Read for LocalStream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+impl Write for LocalStream {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        match &mut self.writer {
+            Some(writer) => writer.write(buffer),
+            None => Err(std::io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for LocalStream {
+    fn close_stdin(&mut self) -> std::io::Result<()> {
+        self.writer = None;
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Output> {
+        self.writer = None;
+        let mut stdout = Vec::new();
+        let deadline = self.opened + self.cmd.timeout;
+        // The reader yields the end of its data once the command and all that hold its output have ended.
+        let read = std::thread::scope(|scope| {
+            let reader = &self.reader;
+            let waiter = scope.spawn(move || {
+                let mut rest = Vec::new();
+                let mut reader = reader;
+                reader.read_to_end(&mut rest).map(|_| rest)
+            });
+            while !waiter.is_finished() {
+                if Instant::now() >= deadline {
+                    for pid in reader.pids() {
+                        let group = format!("-{pid}");
+                        let _ = duct::cmd!("kill", "-KILL", "--", group)
+                            .stderr_null()
+                            .unchecked()
+                            .run();
+                    }
+                    let _ = reader.kill();
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            waiter.join().expect("reading cannot panic")
+        });
+        stdout.extend(read.map_err(|error| HostError::Lost {
+            host: "local".to_owned(),
+            doing: self.cmd.line(),
+            why: error.to_string(),
+        })?);
+        if Instant::now() >= deadline {
+            return Err(HostError::Timeout {
+                host: "local".to_owned(),
+                doing: self.cmd.line(),
+                after: self.cmd.timeout,
+            });
+        }
+        match self.reader.try_wait() {
+            Ok(Some(output)) => Ok(Output {
+                status: status(output.status),
+                stdout,
+                stderr: output.stderr.clone(),
+            }),
+            Ok(None) => Err(HostError::Lost {
+                host: "local".to_owned(),
+                doing: self.cmd.line(),
+                why: "it closed its output without ending".to_owned(),
+            }),
+            Err(error) => Err(HostError::Lost {
+                host: "local".to_owned(),
+                doing: self.cmd.line(),
+                why: error.to_string(),
+            }),
+        }
+    }
+
+    fn wire(&self) -> Option<(u64, u64)> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn runs_and_reports_both_streams_and_the_status() {
+        let cmd = Cmd::reads("sh")
+            .args(["-c", "cat; echo oops >&2; exit 3"])
+            .stdin(b"in");
+        let output = Local.run(&cmd).unwrap();
+        assert_eq!((output.status, &*output.stdout_text()), (3, "in"));
+        assert_eq!(output.stderr_text(), "oops\n");
+    }
+
+    #[test]
+    fn a_missing_program_is_its_own_error() {
+        let error = Local.run(&Cmd::reads("no-such-program-here")).unwrap_err();
+        assert!(matches!(error, HostError::NoProgram { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_hung_command_and_its_children_are_ended() {
+        let cmd = Cmd::reads("sh")
+            .args(["-c", "sleep 300 & sleep 300"])
+            .timeout(Duration::from_millis(100));
+        let start = Instant::now();
+        let error = Local.run(&cmd).unwrap_err();
+        assert!(matches!(error, HostError::Timeout { .. }), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn streams_both_ways() {
+        let mut stream = Local.open(&Cmd::reads("tr").args(["a-z", "A-Z"])).unwrap();
+        stream.write_all(b"hello").unwrap();
+        stream.close_stdin().unwrap();
+        let mut read = String::new();
+        stream.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "HELLO");
+        assert_eq!(stream.finish().unwrap().status, 0);
+    }
+
+    #[test]
+    fn put_writes_a_private_file() {
+        let dir = std::env::temp_dir().join(format!("transship-put-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("it's here");
+        Local.put(path.to_str().unwrap(), b"secret", 0o600).unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::read(&path).unwrap(), b"secret");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
