@@ -5,12 +5,20 @@
 //! a real host is test data.
 
 mod cmd;
+mod dry;
 mod error;
 mod local;
+mod logged;
+mod ssh;
+mod target;
 
 pub use cmd::{Cmd, Effect, Output, quote};
+pub use dry::Dry;
 pub use error::{HostError, Result};
 pub use local::Local;
+pub use logged::Logged;
+pub use ssh::{Ssh, SshOptions};
+pub use target::{BadTarget, Target};
 
 use std::io::{Read, Write};
 
