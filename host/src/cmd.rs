@@ -6,11 +6,13 @@ use std::time::Duration;
 /// How long a command may take unless it says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a command does to the host: a dry run runs those that read and only shows those that change.
+/// What a command does to the host: a dry run runs those that read and only shows the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Looks, and leaves everything as it was.
     Reads,
+    /// Looks at what an earlier command changed: a dry run, where that did not happen, cannot run it.
+    Follows,
     /// Changes something on the host.
     Changes,
 }
@@ -53,6 +55,12 @@ impl Cmd {
         Cmd::new(program, Effect::Reads)
     }
 
+    /// A command that looks at what an earlier command changed.
+    #[must_use]
+    pub fn follows(program: &str) -> Self {
+        Cmd::new(program, Effect::Follows)
+    }
+
     /// A command that changes the host.
     #[must_use]
     pub fn changes(program: &str) -> Self {
@@ -91,6 +99,13 @@ impl Cmd {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// The same command, where it looks at what an earlier command changed.
+    #[must_use]
+    pub fn following(mut self) -> Self {
+        self.effect = Effect::Follows;
         self
     }
 

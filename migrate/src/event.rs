@@ -1,0 +1,48 @@
+//! What a migration tells while it runs.
+
+/// Something that happened; reporters turn it into lines, nothing else prints.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A phase begins.
+    Begin {
+        /// Its name, as in the report.
+        phase: &'static str,
+        /// What it does, for a person.
+        title: String,
+    },
+    /// Bytes moved so far in a phase.
+    Progress {
+        /// The phase's name.
+        phase: &'static str,
+        /// Bytes done.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// A phase ended well.
+    End {
+        /// Its name.
+        phase: &'static str,
+        /// How long it took.
+        seconds: f64,
+        /// Bytes it moved or made, where that says something.
+        bytes: Option<u64>,
+    },
+    /// A phase failed; what was done is now undone, last first.
+    Undoing {
+        /// What went wrong, in one line.
+        why: String,
+    },
+    /// Something that went on well enough, but that the user should know.
+    Warning(String),
+    /// A command that a dry run did not run.
+    Planned {
+        /// The host it would run on.
+        host: String,
+        /// The command line.
+        line: String,
+    },
+}
+
+/// Hears of everything that happens in a migration.
+pub type Observer = dyn Fn(Event) + Send + Sync;

@@ -1,0 +1,105 @@
+//! Why a migration did not work.
+
+use engine::EngineError;
+use host::HostError;
+
+/// What sort of failure it is; the exit code follows from it and from what could be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What was asked for makes no sense.
+    Usage,
+    /// A host could not be reached or examined.
+    Unreachable,
+    /// A precondition does not hold; nothing was touched.
+    Refused,
+    /// Something failed on the way.
+    Failed,
+    /// The user stopped it.
+    Interrupted,
+}
+
+/// What happened, on which host, doing what; and the way out.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}")]
+pub struct Failure {
+    /// What sort of failure it is.
+    pub kind: Kind,
+    /// The host it happened on, where it was one.
+    pub host: Option<String>,
+    /// What happened, as a sentence that names host and container.
+    pub what: String,
+    /// The last telling lines of CRIU's log.
+    pub log: Vec<String>,
+    /// What to do about it, each a command or sentence that can be pasted.
+    pub fix: Vec<String>,
+}
+
+impl Failure {
+    /// A failure of that kind.
+    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Failure {
+            kind,
+            host: None,
+            what: what.into(),
+            log: Vec::new(),
+            fix: Vec::new(),
+        }
+    }
+
+    /// A precondition on `host` that does not hold.
+    pub fn refused(host: &str, what: impl Into<String>) -> Self {
+        Failure::new(Kind::Refused, what).on(host)
+    }
+
+    /// Something on `host` that failed on the way.
+    pub fn failed(host: &str, what: impl Into<String>) -> Self {
+        Failure::new(Kind::Failed, what).on(host)
+    }
+
+    /// Names the host it happened on.
+    #[must_use]
+    pub fn on(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
+        self
+    }
+
+    /// Adds a way out.
+    #[must_use]
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix.push(fix.into());
+        self
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let kind = if error.is_unreachable() {
+            Kind::Unreachable
+        } else {
+            Kind::Failed
+        };
+        let mut failure = Failure::new(kind, error.to_string()).on(error.host());
+        if let HostError::Unreachable { fix, .. } = &error {
+            failure.fix.push(fix.clone());
+        }
+        failure
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let (what, fix) = (error.to_string(), error.fix());
+        match error {
+            EngineError::Host(error) => error.into(),
+            EngineError::Missing { host }
+            | EngineError::Down { host, .. }
+            | EngineError::Denied { host, .. }
+            | EngineError::NotExperimental { host }
+            | EngineError::Nonsense { host, .. } => {
+                let mut failure = Failure::refused(&host, what);
+                failure.fix.push(fix);
+                failure
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Everything that is looked at before anything is touched, and the reasons to refuse.
+
+use crate::leftover;
+use crate::{Failure, Kind, Options, ask, space};
+use engine::{Container, Docker, Name, commands};
+use host::{Cmd, Host, HostError};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What was found, all good.
+pub(crate) struct Subject {
+    pub source_docker: Docker,
+    pub destination_docker: Docker,
+    pub container: Container,
+    /// Its name on the source.
+    pub name: Name,
+    pub image: Value,
+    /// What this mode does not move.
+    pub left_behind: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Looks at both hosts side by side, then at the container; refuses where it would not work.
+pub(crate) fn inspect(
+    source: &Arc<dyn Host>,
+    destination: &Arc<dyn Host>,
+    options: &Options,
+) -> Result<Subject, Failure> {
+    let (source_engine, destination_engine) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| look(&**destination));
+        (look(&**source), other.join().expect("looking does not panic"))
+    });
+    let (source_engine, destination_engine) = (source_engine?, destination_engine?);
+    if source_engine.identity == destination_engine.identity {
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("{} and {} are the same host", source.name(), destination.name()),
+        )
+        .fix("name another host with --to"));
+    }
+    let (source_docker, destination_docker) = (source_engine.docker, destination_engine.docker);
+    let container = find(&**source, &source_docker, &options.container)?;
+    pair(source, destination, &source_docker, &destination_docker)?;
+    suits(&**source, &source_docker, &container)?;
+    restorable(&**destination, &destination_docker, &container)?;
+    let name = Name::new(container.name()).map_err(|error| Failure::refused(source.name(), error.to_string()))?;
+    free_name(&**destination, options.name.as_ref().unwrap_or(&name))?;
+    leftover::check(&**source, &name, None)?;
+    leftover::check(&**destination, &name, None)?;
+    let image = image(source, destination, &container)?;
+    let memory = space::memory(&**source, &name)?;
+    space::check(&**source, &source_docker, memory)?;
+    space::check(&**destination, &destination_docker, memory)?;
+    let left_behind = left_behind(&**source, &name, &container)?;
+    let warnings = match left_behind.as_slice() {
+        [] => Vec::new(),
+        what => vec![format!(
+            "mode tarball moves memory only, not {}: the restore fails where the container uses that",
+            what.join(", ")
+        )],
+    };
+    Ok(Subject { name, source_docker, destination_docker, container, image, left_behind, warnings })
+}
+
+struct Looked {
+    docker: Docker,
+    /// What tells two daemons apart: cloned machines share the first, namespaces the second.
+    identity: (String, String),
+}
+
+fn look(host: &dyn Host) -> Result<Looked, Failure> {
+    let docker = Docker::probe(host)?;
+    let boot = host.text(&Cmd::reads("cat").arg("/proc/sys/kernel/random/boot_id"))?;
+    let id = host.text(&Cmd::reads("docker").args(["info", "--format", "{{.ID}}"]))?;
+    let identity = (id, boot);
+    if let Err(error) = docker.makes_checkpoints(host.name()) {
+        return Err(Failure::from(error).fix(r#"or by hand: put "experimental": true into /etc/docker/daemon.json there, then: systemctl restart docker"#));
+    }
+    criu(host)?;
+    Ok(Looked { docker, identity })
+}
+
+/// CRIU is there and, by its own judgement, works on the running kernel.
+fn criu(host: &dyn Host) -> Result<(), Failure> {
+    let name = host.name();
+    let output = match host.run(&Cmd::reads("criu").arg("check")) {
+        Ok(output) => output,
+        Err(HostError::NoProgram { .. }) => {
+            return Err(Failure::refused(name, format!("there is no criu on {name}, which makes and restores the checkpoints"))
+                .fix(format!("transship provision {name}"))
+                .fix("or by hand, there: apt-get install criu"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if output.status == 0 {
+        return Ok(());
+    }
+    let version = host.text(&Cmd::reads("criu").arg("--version")).unwrap_or_default();
+    let version = version.lines().next().unwrap_or("Version: unknown").replace("Version: ", "").trim().to_owned();
+    let kernel = host.text(&Cmd::reads("uname").arg("-r"))?;
+    let mut failure = Failure::refused(name, format!("CRIU {version} does not work on the kernel of {name}, {kernel}"))
+        .fix(format!("transship provision {name}"));
+    failure.log = output.stderr_text().lines().filter(|line| line.contains("Error")).map(str::to_owned).collect();
+    Err(failure)
+}
+
+/// The two engines understand each other's checkpoints.
+fn pair(source: &Arc<dyn Host>, destination: &Arc<dyn Host>, from: &Docker, to: &Docker) -> Result<(), Failure> {
+    if from.restores_from_folder() == to.restores_from_folder() {
+        return Ok(());
+    }
+    Err(Failure::refused(
+        destination.name(),
+        format!(
+            "Docker {} on {} and Docker {} on {} write checkpoints of different forms: 17.10 and before, 17.11 and later",
+            from.version,
+            source.name(),
+            to.version,
+            destination.name()
+        ),
+    )
+    .fix(format!("transship provision {} {}", source.name(), destination.name())))
+}
+
+fn find(host: &dyn Host, docker: &Docker, name: &Name) -> Result<Container, Failure> {
+    let on = host.name();
+    let Some(container) = ask::container(host, name)? else {
+        let running = host
+            .text(&Cmd::reads("docker").args(["ps", "--format", "{{.Names}}"]))
+            .unwrap_or_default();
+        let running = running.split_whitespace().collect::<Vec<_>>().join(", ");
+        let running = if running.is_empty() { "none".to_owned() } else { running };
+        return Err(Failure::refused(on, format!("there is no container {name} on {on}"))
+            .fix(format!("containers that run on {on}: {running}")));
+    };
+    if container.running() && !container.paused() {
+        return Ok(container);
+    }
+    // What an earlier migration left says more than that the container is stopped.
+    if let Ok(name) = Name::new(container.name()) {
+        leftover::check(host, &name, Some((docker, &container)))?;
+    }
+    let name = container.name();
+    Err(if container.paused() {
+        Failure::refused(on, format!("{name} on {on} is paused")).fix(format!("on {on}: docker unpause {name}"))
+    } else {
+        Failure::refused(on, format!("{name} on {on} is not running: only a running container has a state to move"))
+            .fix(format!("on {on}: docker start {name}"))
+    })
+}
+
+fn suits(host: &dyn Host, docker: &Docker, container: &Container) -> Result<(), Failure> {
+    let (on, name) = (host.name(), container.name());
+    if container.auto_remove() {
+        return Err(Failure::refused(
+            on,
+            format!("{name} on {on} was started with --rm: Docker would delete it as soon as it is frozen, and nothing could be undone"),
+        )
+        .fix(format!("start it without --rm, on {on}")));
+    }
+    restorable(host, docker, container)
+}
+
+/// Both engines must restore it: the destination's for the migration, the source's for the way back.
+fn restorable(host: &dyn Host, docker: &Docker, container: &Container) -> Result<(), Failure> {
+    docker.can_restore(container).map_err(|why| {
+        Failure::refused(
+            host.name(),
+            format!("{} cannot be restored on {}: {why}", container.name(), host.name()),
+        )
+        .fix(why.fix)
+    })
+}
+
+fn free_name(host: &dyn Host, name: &Name) -> Result<(), Failure> {
+    let Some(other) = ask::container(host, name)? else {
+        return Ok(());
+    };
+    let on = host.name();
+    Err(Failure::refused(
+        on,
+        format!("{on} has a container {name} already ({})", if other.running() { "it runs" } else { "stopped" }),
+    )
+    .fix(format!("if it is not needed, on {on}: docker rm -f {name}"))
+    .fix(format!("or give the moved one another name: --name {name}-2")))
+}
+
+/// The image is on the destination, and it is the same one.
+fn image(source: &Arc<dyn Host>, destination: &Arc<dyn Host>, container: &Container) -> Result<Value, Failure> {
+    let (reference, id) = (container.image_ref(), container.image_id());
+    let image = ask::image(&**source, id)?.ok_or_else(|| {
+        Failure::refused(source.name(), format!("the image {reference} of {} is gone from {}", container.name(), source.name()))
+    })?;
+    let on = destination.name();
+    let carry = format!(
+        "docker save {reference} | {} docker load",
+        if on == "local" { String::new() } else { format!("ssh {} ", host::quote(on)) }
+    );
+    match ask::image(&**destination, reference)? {
+        Some(there) if there["Id"] == image["Id"] => Ok(image),
+        Some(_) => Err(Failure::refused(
+            on,
+            format!("the image {reference} on {on} is another than on {}: files that the container has open may differ", source.name()),
+        )
+        .fix(format!("on {}: {carry}", source.name()))),
+        None => Err(Failure::refused(on, format!("the image {reference} is not on {on}"))
+            .fix(format!("on {}: {carry}", source.name()))
+            .fix(format!("or on {on}: docker pull {reference}"))),
+    }
+}
+
+/// What the container has besides memory, in words.
+fn left_behind(host: &dyn Host, name: &Name, container: &Container) -> Result<Vec<String>, Failure> {
+    let mut what = Vec::new();
+    let changed = host.text(&commands::diff(name))?.lines().count();
+    if changed > 0 {
+        what.push(format!("{changed} files and folders changed in its root"));
+    }
+    for mount in container.mounts() {
+        if mount.kind == "volume" {
+            what.push(format!("the volume at {}", mount.destination));
+        }
+    }
+    Ok(what)
+}

@@ -1,0 +1,124 @@
+//! What a migration leaves to be read.
+
+use crate::{Failure, Mode};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The container runs on the destination.
+    Migrated,
+    /// It failed, and the container runs on the source as before.
+    RolledBack,
+    /// It failed, and it could not be proven where the container runs: a person must look.
+    InDoubt,
+    /// It was not begun; nothing was changed.
+    Refused,
+    /// A dry run: nothing was changed.
+    Planned,
+}
+
+/// One phase and what it took.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct PhaseReport {
+    /// Its name.
+    pub name: String,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Bytes it moved or made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// A command of a dry run's plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PlannedCommand {
+    /// The phase it belongs to.
+    pub phase: String,
+    /// The host it would run on.
+    pub host: String,
+    /// The command line.
+    pub line: String,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FailureReport {
+    /// What happened, doing what.
+    pub what: String,
+    /// The host it happened on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The phase in which it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// The last telling lines of CRIU's log.
+    pub log: Vec<String>,
+    /// The way out, to be pasted.
+    pub fix: Vec<String>,
+}
+
+impl FailureReport {
+    /// The report of a failure in a phase.
+    pub fn new(failure: &Failure, phase: Option<&str>) -> Self {
+        FailureReport {
+            what: failure.what.clone(),
+            host: failure.host.clone(),
+            phase: phase.map(str::to_owned),
+            log: failure.log.clone(),
+            fix: failure.fix.clone(),
+        }
+    }
+}
+
+/// The whole migration: one document. Times in seconds, sizes in bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Report {
+    /// Name and version of this document's form.
+    pub schema: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How the container was moved.
+    pub mode: Mode,
+    /// The container's name on the source.
+    pub container: String,
+    /// Its name on the destination.
+    pub name: String,
+    /// The host it came from, as the user wrote it.
+    pub source: String,
+    /// The host it was to go to.
+    pub destination: String,
+    /// The phases that were run, in order.
+    pub phases: Vec<PhaseReport>,
+    /// From the last moment it was seen running on the source to the first on the destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downtime_seconds: Option<f64>,
+    /// From the first look at the hosts to the end of the last phase.
+    pub total_seconds: f64,
+    /// Bytes sent towards the destination on the wire, encryption and framing included; none where
+    /// nothing crossed a network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_sent: Option<u64>,
+    /// Bytes that came back (acknowledgements).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_received: Option<u64>,
+    /// Size of the tarball.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tarball_bytes: Option<u64>,
+    /// The commands of a dry run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<PlannedCommand>,
+    /// What the user should know although it went well enough.
+    pub warnings: Vec<String>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureReport>,
+    /// Where the container is now, as a sentence.
+    pub state: String,
+    /// What to type next.
+    pub next: Vec<String>,
+    /// The exit code of the command line.
+    pub exit_code: u8,
+}
