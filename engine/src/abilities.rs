@@ -196,6 +196,11 @@ impl Docker {
         self.both_since(19, 3)
     }
 
+    /// `gw-priority`: since 28.0.
+    pub(crate) fn has_gateway_priority(&self) -> bool {
+        self.both_since(28, 0)
+    }
+
     /// `bind-recursive=` in `--mount`, which replaces `bind-nonrecursive`: since 25.0.
     pub(crate) fn has_bind_recursive_field(&self) -> bool {
         self.both_since(25, 0)

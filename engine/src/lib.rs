@@ -11,6 +11,7 @@ mod container;
 mod docker;
 mod error;
 mod name;
+mod recreate;
 mod version;
 
 pub use abilities::Why;
@@ -18,3 +19,4 @@ pub use container::{Container, Mount, Network};
 pub use docker::Docker;
 pub use error::EngineError;
 pub use name::{BadName, Name};
+pub use recreate::{Recreated, recreate};
