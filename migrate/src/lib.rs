@@ -20,5 +20,5 @@ mod tarball;
 pub use context::{Mode, Options};
 pub use event::{Event, Observer};
 pub use failure::{Failure, Kind};
-pub use pipeline::run;
+pub use pipeline::{refuse, run};
 pub use report::{FailureReport, Outcome, PhaseReport, PlannedCommand, Report};

@@ -50,7 +50,7 @@ pub fn run(
     interrupted: &AtomicBool,
 ) -> Report {
     let start = Instant::now();
-    let mut report = blank(&*source, &*destination, options);
+    let mut report = blank(source.name(), destination.name(), options);
     let plan = Arc::new(Mutex::new(Vec::new()));
     let phase_now = Arc::new(Mutex::new("check"));
     let outcome = (|| {
@@ -180,15 +180,15 @@ fn one(phase: &mut dyn Phase, context: &mut Context, done: &mut Vec<PhaseReport>
     Ok(())
 }
 
-fn blank(source: &dyn Host, destination: &dyn Host, options: &Options) -> Report {
+fn blank(source: &str, destination: &str, options: &Options) -> Report {
     Report {
         schema: "transship/migrate/1".into(),
         outcome: Outcome::Refused,
         mode: options.mode,
         container: options.container.to_string(),
         name: options.name.as_ref().unwrap_or(&options.container).to_string(),
-        source: source.name().into(),
-        destination: destination.name().into(),
+        source: source.into(),
+        destination: destination.into(),
         phases: Vec::new(),
         downtime_seconds: None,
         total_seconds: 0.0,
@@ -204,8 +204,13 @@ fn blank(source: &dyn Host, destination: &dyn Host, options: &Options) -> Report
     }
 }
 
+/// The report of a migration between hosts that could not even be connected.
+pub fn refuse(source: &str, destination: &str, options: &Options, failure: &Failure) -> Report {
+    refused(blank(source, destination, options), failure)
+}
+
 /// The report of a migration that was not begun.
-pub(crate) fn refused(mut report: Report, failure: &Failure) -> Report {
+fn refused(mut report: Report, failure: &Failure) -> Report {
     report.outcome = Outcome::Refused;
     report.exit_code = match failure.kind {
         Kind::Usage => 2,

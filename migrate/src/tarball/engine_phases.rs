@@ -114,6 +114,12 @@ impl Phase for Create {
         }
         // By its id where it is known: a container that somebody else gave the name is not ours.
         let Some(which) = self.id.clone() else {
+            if let Ok(Some(_)) = ask::container(&*context.destination.host, &context.new_name) {
+                let (name, on) = (context.new_name.clone(), context.destination.name().to_owned());
+                context.warn(format!(
+                    "a container {name} was perhaps made on {on}; if you did not make it, on {on}: docker rm {name}"
+                ));
+            }
             return Ok(());
         };
         let cmd = commands::remove_force(&which);
@@ -143,7 +149,7 @@ impl Phase for Restore {
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
         let id = new_id(context);
-        let images = leftover::images(context.name);
+        let images = leftover::images(&context.name);
         let path = context.source.docker.checkpoint_path(&images, context.container.id(), CHECKPOINT);
         self.begun = true;
         let Side { host, docker } = &context.destination;

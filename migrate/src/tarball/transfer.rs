@@ -7,7 +7,7 @@ use crate::pipeline::{Doubt, Phase};
 use crate::{Failure, Kind};
 use host::{Cmd, HostError, Stream};
 use sha2::{Digest, Sha256};
-use std::io::{Read, Write};
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 /// How often progress is told.

@@ -1,0 +1,229 @@
+//! Docker's commands as values. Names are [`Name`]s, so none of them can be an option.
+
+use crate::Name;
+use host::Cmd;
+use std::time::Duration;
+
+/// A dump of a large container into a slow folder takes minutes; a hung one is given up after this.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What the engine may take on top of the time that it was told to wait.
+const DEFAULT_MARGIN: Duration = Duration::from_secs(60);
+
+fn reads(args: &[&str]) -> Cmd {
+    Cmd::reads("docker").args(args.iter().copied())
+}
+
+fn changes(args: &[&str]) -> Cmd {
+    Cmd::changes("docker").args(args.iter().copied())
+}
+
+/// Everything about a container, for [`Container::parse`](crate::Container::parse).
+#[must_use]
+pub fn inspect(container: &Name) -> Cmd {
+    reads(&["inspect", "--type", "container", container.as_str()])
+}
+
+/// Everything about an image, by reference or id.
+#[must_use]
+pub fn inspect_image(image: &str) -> Cmd {
+    reads(&["image", "inspect", "--", image])
+}
+
+/// Everything about a volume.
+#[must_use]
+pub fn inspect_volume(volume: &Name) -> Cmd {
+    reads(&["volume", "inspect", volume.as_str()])
+}
+
+/// Everything about a network.
+#[must_use]
+pub fn inspect_network(network: &Name) -> Cmd {
+    reads(&["network", "inspect", network.as_str()])
+}
+
+/// Freezes a container, writes its state to a checkpoint below `dir` and ends it. The status may stay `Up` for
+/// seconds after this has returned: see [`state`] and [`wait_exit`].
+#[must_use]
+pub fn checkpoint_create(container: &Name, dir: &str, name: &Name) -> Cmd {
+    let dir = format!("--checkpoint-dir={dir}");
+    changes(&[
+        "checkpoint",
+        "create",
+        &dir,
+        container.as_str(),
+        name.as_str(),
+    ])
+    .timeout(CHECKPOINT_TIMEOUT)
+}
+
+/// Removes a checkpoint, also what a failed `checkpoint create` left behind.
+#[must_use]
+pub fn checkpoint_remove(container: &Name, dir: &str, name: &Name) -> Cmd {
+    let dir = format!("--checkpoint-dir={dir}");
+    changes(&["checkpoint", "rm", &dir, container.as_str(), name.as_str()])
+}
+
+/// Restores a created container from a checkpoint, of `dir` or of the container's own folder. On a container that
+/// runs already it does nothing and exits 0: what it restored must be verified.
+#[must_use]
+pub fn start_from(container: &Name, dir: Option<&str>, name: &Name) -> Cmd {
+    let mut cmd = changes(&["start"]);
+    if let Some(dir) = dir {
+        cmd = cmd.arg(format!("--checkpoint-dir={dir}"));
+    }
+    cmd.arg(format!("--checkpoint={name}"))
+        .arg(container.as_str())
+        .timeout(CHECKPOINT_TIMEOUT)
+}
+
+/// Starts a container afresh.
+#[must_use]
+pub fn start(container: &Name) -> Cmd {
+    changes(&["start", container.as_str()])
+}
+
+/// Stops a container, giving it `grace` seconds before it is killed.
+#[must_use]
+pub fn stop(container: &Name, grace: u64) -> Cmd {
+    let timeout = Duration::from_secs(grace) + DEFAULT_MARGIN;
+    changes(&["stop", "-t", &grace.to_string(), container.as_str()]).timeout(timeout)
+}
+
+/// Ends a container at once.
+#[must_use]
+pub fn kill(container: &Name) -> Cmd {
+    changes(&["kill", container.as_str()])
+}
+
+/// Freezes all processes of a container.
+#[must_use]
+pub fn pause(container: &Name) -> Cmd {
+    changes(&["pause", container.as_str()])
+}
+
+/// Lets a frozen container go on.
+#[must_use]
+pub fn unpause(container: &Name) -> Cmd {
+    changes(&["unpause", container.as_str()])
+}
+
+/// Removes a container that does not run. Its volumes stay, always.
+#[must_use]
+pub fn remove(container: &Name) -> Cmd {
+    changes(&["rm", container.as_str()])
+}
+
+/// Ends and removes a container. Its volumes stay, always.
+#[must_use]
+pub fn remove_force(container: &Name) -> Cmd {
+    changes(&["rm", "--force", container.as_str()])
+}
+
+/// Gives a container another name.
+#[must_use]
+pub fn rename(container: &Name, new: &Name) -> Cmd {
+    changes(&["rename", container.as_str(), new.as_str()])
+}
+
+/// Sets what the engine does when the container ends; `policy` as [`Container::restart_policy`](crate::Container::restart_policy) tells it.
+#[must_use]
+pub fn set_restart_policy(container: &Name, policy: &str) -> Cmd {
+    changes(&["update", "--restart", policy, container.as_str()])
+}
+
+/// Files of the container's own layer that were added, changed or deleted: lines `A /x`, `C /y`, `D /z`.
+#[must_use]
+pub fn diff(container: &Name) -> Cmd {
+    reads(&["diff", container.as_str()])
+}
+
+/// What a container printed; all of it, unless limited.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Logs {
+    /// Only from this time on (RFC 3339, or seconds since 1970).
+    pub since: Option<String>,
+    /// Put the time before each line.
+    pub timestamps: bool,
+    /// Only so many lines from the end.
+    pub tail: Option<u64>,
+}
+
+/// What a container printed.
+#[must_use]
+pub fn logs(container: &Name, what: &Logs) -> Cmd {
+    let mut cmd = reads(&["logs"]);
+    if let Some(since) = &what.since {
+        cmd = cmd.arg(format!("--since={since}"));
+    }
+    if what.timestamps {
+        cmd = cmd.arg("--timestamps");
+    }
+    if let Some(tail) = what.tail {
+        cmd = cmd.arg(format!("--tail={tail}"));
+    }
+    cmd.arg(container.as_str())
+}
+
+/// A container's state alone, as JSON: an object as `State` in [`inspect`].
+#[must_use]
+pub fn state(container: &Name) -> Cmd {
+    reads(&[
+        "inspect",
+        "--type",
+        "container",
+        "--format",
+        "{{json .State}}",
+        container.as_str(),
+    ])
+}
+
+/// Waits until a container has ended and prints its exit code (137 after a checkpoint).
+#[must_use]
+pub fn wait_exit(container: &Name, at_most: Duration) -> Cmd {
+    reads(&["wait", container.as_str()]).timeout(at_most)
+}
+
+/// What happened to a container between two times (RFC 3339, or seconds since 1970), one JSON object a line.
+#[must_use]
+pub fn events(container: &Name, since: &str, until: &str) -> Cmd {
+    reads(&["events", "--format", "{{json .}}"])
+        .arg(format!("--since={since}"))
+        .arg(format!("--until={until}"))
+        .arg(format!("--filter=container={container}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_as_they_run() {
+        let web = Name::new("web").unwrap();
+        let cp = Name::new("cp1").unwrap();
+        let create = checkpoint_create(&web, "/tmp/my dir", &cp);
+        assert_eq!(
+            create.line(),
+            "docker checkpoint create '--checkpoint-dir=/tmp/my dir' web cp1"
+        );
+        assert!(create.timeout > Duration::from_secs(300));
+        assert_eq!(
+            start_from(&web, Some("/d"), &cp).line(),
+            "docker start --checkpoint-dir=/d --checkpoint=cp1 web"
+        );
+        assert_eq!(
+            start_from(&web, None, &cp).line(),
+            "docker start --checkpoint=cp1 web"
+        );
+        let last = Logs {
+            since: Some("0".to_owned()),
+            timestamps: true,
+            tail: Some(1),
+        };
+        assert_eq!(
+            logs(&web, &last).line(),
+            "docker logs --since=0 --timestamps --tail=1 web"
+        );
+        assert!(stop(&web, 100).timeout > Duration::from_secs(100));
+    }
+}

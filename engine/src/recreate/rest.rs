@@ -1,0 +1,113 @@
+//! Runtime, logs, annotations, and whatever nobody foresaw.
+
+use super::From;
+use super::limits::is_unset;
+use super::line::{Line, pairs};
+
+/// Keys of `HostConfig` that are carried, or that mean nothing for a new container.
+const KNOWN: &[&str] = &[
+    "Annotations",
+    "AutoRemove",
+    "Binds",
+    "BlkioDeviceReadBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceWriteIOps",
+    "BlkioWeight",
+    "BlkioWeightDevice",
+    "CapAdd",
+    "CapDrop",
+    "CgroupParent",
+    "CgroupnsMode",
+    "CpuPeriod",
+    "CpuQuota",
+    "CpuRealtimePeriod",
+    "CpuRealtimeRuntime",
+    "CpuShares",
+    "CpusetCpus",
+    "CpusetMems",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Devices",
+    "Dns",
+    "DnsOptions",
+    "DnsSearch",
+    "ExtraHosts",
+    "GroupAdd",
+    "Init",
+    "IpcMode",
+    "Isolation",
+    "KernelMemory",
+    "KernelMemoryTCP",
+    "Links",
+    "LogConfig",
+    "Memory",
+    "MemoryReservation",
+    "MemorySwap",
+    "MemorySwappiness",
+    "Mounts",
+    "NanoCpus",
+    "NetworkMode",
+    "OomKillDisable",
+    "OomScoreAdj",
+    "PidMode",
+    "PidsLimit",
+    "PortBindings",
+    "Privileged",
+    "PublishAllPorts",
+    "ReadonlyRootfs",
+    "RestartPolicy",
+    "Runtime",
+    "SecurityOpt",
+    "ShmSize",
+    "StorageOpt",
+    "Sysctls",
+    "Tmpfs",
+    "UTSMode",
+    "Ulimits",
+    "UsernsMode",
+    "VolumeDriver",
+    "VolumesFrom",
+    // The defaults of the engine's version; an empty list is `systempaths=unconfined`.
+    "MaskedPaths",
+    "ReadonlyPaths",
+    // Where the client wrote the id, and the size of the terminal that it ran in.
+    "ContainerIDFile",
+    "ConsoleSize",
+];
+
+pub(super) fn options(from: &From, line: &mut Line) {
+    runtime(from, line);
+    logs(from, line);
+    let annotations = pairs(&from.host["Annotations"]);
+    if from.docker.has_annotation_option() {
+        line.map("annotation", &from.host["Annotations"]);
+    } else if !annotations.is_empty() {
+        line.note(format!(
+            "the destination's Docker {} has no --annotation",
+            from.docker.version
+        ));
+    }
+    for (key, value) in from.host.as_object().into_iter().flatten() {
+        if !KNOWN.contains(&key.as_str()) && !is_unset(value) {
+            line.note(format!("HostConfig.{key} is not carried: {value}"));
+        }
+    }
+}
+
+fn runtime(from: &From, line: &mut Line) {
+    let runtime = from.container.runtime();
+    if runtime.is_empty() || (runtime == "runc" && from.docker.default_runtime == "runc") {
+        return;
+    }
+    line.option("runtime", runtime);
+    if !from.docker.runtimes.iter().any(|known| known == runtime) {
+        line.note(format!("the destination's Docker has no runtime {runtime}"));
+    }
+}
+
+fn logs(from: &From, line: &mut Line) {
+    let config = &from.host["LogConfig"];
+    line.text_unless("log-driver", &config["Type"], &[&from.docker.log_driver]);
+    line.map("log-opt", &config["Config"]);
+}

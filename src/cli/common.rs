@@ -1,0 +1,56 @@
+//! Options for all verbs.
+
+use clap::{Args, ValueEnum};
+use host::SshOptions;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When to colour.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// Where the output is a terminal that has colours
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Options for all verbs")]
+pub struct Common {
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// Show each command and how it ended
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Print the result only, no progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Read this ssh_config instead of yours
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+    /// Try this private key first
+    #[arg(long, global = true, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Take and remember the keys of hosts never seen before; a changed key is always refused
+    #[arg(long, global = true)]
+    pub accept_new_host_keys: bool,
+    /// How long connecting and logging in may take
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 15,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub timeout: u16,
+}
+
+impl Common {
+    pub fn ssh(&self) -> SshOptions {
+        SshOptions {
+            config: self.ssh_config.clone(),
+            identity: self.identity.clone(),
+            accept_new_host_keys: self.accept_new_host_keys,
+            timeout: Duration::from_secs(self.timeout.into()),
+        }
+    }
+}

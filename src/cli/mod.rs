@@ -1,0 +1,30 @@
+//! The command line: one file for each verb.
+
+mod common;
+mod migrate;
+
+pub use common::{Color, Common};
+
+use clap::{Parser, Subcommand};
+
+/// Moves a running container from one Linux host to another while it runs.
+#[derive(Parser)]
+#[command(name = "transship", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Migrate(migrate::Args),
+}
+
+/// Runs the verb; returns the exit code.
+pub fn run(cli: Cli) -> u8 {
+    match cli.verb {
+        Verb::Migrate(args) => migrate::run(&cli.common, &args),
+    }
+}

@@ -1,0 +1,140 @@
+//! Results for people.
+
+use console::{measure_text_width, style};
+use migrate::{Outcome, Report};
+use std::io::Write as _;
+
+/// A size as people say it.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit < UNITS.len() - 1 {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// Phases between which the container stands still, first and last.
+const DOWN: (&str, &str) = ("checkpoint", "restore");
+
+fn out(text: &str) {
+    // A reader that went away is nobody to tell about it.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn err(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints how a migration ended: the result to standard output, what went wrong to standard error.
+pub fn migration(report: &Report) {
+    match report.outcome {
+        Outcome::Planned => plan(report),
+        Outcome::Migrated => {
+            out(&format!("{}: {} → {}, mode {}\n", report.container, report.source, report.destination, mode(report)));
+            table(report);
+        }
+        Outcome::RolledBack | Outcome::InDoubt | Outcome::Refused => {}
+    }
+    for warning in &report.warnings {
+        labelled(&style("!").for_stderr().yellow().to_string(), warning);
+    }
+    match &report.failure {
+        Some(failure) => {
+            let cross = style("✗").for_stderr().red().bold().to_string();
+            match &failure.phase {
+                Some(phase) => labelled(&cross, &format!("{phase} failed: {}", failure.what)),
+                None => labelled(&cross, &failure.what),
+            }
+            for line in &failure.log {
+                labelled("  log   ", line);
+            }
+            for fix in &failure.fix {
+                labelled("  fix   ", fix);
+            }
+            labelled("  state ", &report.state);
+            for next in &report.next {
+                labelled("  do    ", next);
+            }
+        }
+        None => {
+            out(&style(format!("{}.", report.state)).bold().to_string());
+            for next in &report.next {
+                out(&format!("Back: {next}"));
+            }
+        }
+    }
+}
+
+fn mode(report: &Report) -> &'static str {
+    match report.mode {
+        migrate::Mode::Tarball => "tarball",
+    }
+}
+
+/// A line on standard error with a label before it; further lines stand below its text.
+fn labelled(label: &str, text: &str) {
+    let indent = " ".repeat(measure_text_width(label) + 1);
+    err(&format!("{label} {}", text.trim_end().replace('\n', &format!("\n{indent}"))));
+}
+
+fn table(report: &Report) {
+    let first = report.phases.iter().position(|phase| phase.name == DOWN.0);
+    let last = report.phases.iter().position(|phase| phase.name == DOWN.1);
+    for (index, phase) in report.phases.iter().enumerate() {
+        let bytes = phase.bytes.map(size).unwrap_or_default();
+        let bracket = match (first, last) {
+            (Some(first), Some(last)) if index == first => if last == first { "─" } else { "┐" },
+            (Some(_), Some(last)) if index == last => "┘",
+            (Some(first), Some(last)) if index > first && index < last => "│",
+            _ => "",
+        };
+        let down = match (first, last, report.downtime_seconds) {
+            (Some(first), Some(last), Some(seconds)) if index == (first + last) / 2 => {
+                format!(" down {seconds:.3} s")
+            }
+            _ => String::new(),
+        };
+        out(format!("  {:<11} {:>9.3} s  {bytes:>11}  {bracket}{down}", phase.name, phase.seconds).trim_end());
+    }
+    let mut facts = Vec::new();
+    if let Some(bytes) = report.tarball_bytes {
+        facts.push(format!("tarball {bytes} bytes"));
+    }
+    if let (Some(sent), Some(received)) = (report.bytes_sent, report.bytes_received) {
+        facts.push(format!("on the wire {sent} bytes sent, {received} received"));
+    }
+    if !facts.is_empty() {
+        out(&format!("\n  {}", facts.join("; ")));
+    }
+    if let Some(seconds) = report.downtime_seconds {
+        out(&format!("  downtime {seconds:.3} s, total {:.3} s\n", report.total_seconds));
+    }
+}
+
+fn plan(report: &Report) {
+    out(&format!("Plan: {} from {} to {}, mode {}\n", report.container, report.source, report.destination, mode(report)));
+    let mut phase = "";
+    for command in &report.plan {
+        if command.phase != phase {
+            phase = &command.phase;
+            out(&style(phase).bold().to_string());
+        }
+        out(&format!("  {}$ {}", command.host, command.line));
+    }
+    out("");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_as_people_say_them() {
+        assert_eq!(size(33), "33 bytes");
+        assert_eq!(size(33_894), "33.1 KiB");
+        assert_eq!(size(1 << 30), "1.0 GiB");
+    }
+}
