@@ -27,6 +27,15 @@ impl Local {
         expression
     }
 
+    /// Becomes the command: it has our terminal, our signals and our exit status. Comes back only with
+    /// the reason why it could not be started.
+    #[must_use]
+    pub fn become_command(&self, cmd: &Cmd) -> HostError {
+        let mut command = std::process::Command::new(&cmd.program);
+        command.args(&cmd.args).envs(cmd.env.iter().cloned());
+        self.start_error(cmd, &command.exec())
+    }
+
     fn start_error(&self, cmd: &Cmd, error: &std::io::Error) -> HostError {
         if error.kind() == std::io::ErrorKind::NotFound {
             return HostError::NoProgram {

@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod common;
+mod lab;
 mod migrate;
 
 pub use common::{Color, Common};
@@ -20,11 +21,13 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Migrate(migrate::Args),
+    Lab(lab::Args),
 }
 
 /// Runs the verb; returns the exit code.
 pub fn run(cli: Cli) -> u8 {
     match cli.verb {
         Verb::Migrate(args) => migrate::run(&cli.common, &args),
+        Verb::Lab(args) => lab::run(&cli.common, &args),
     }
 }

@@ -68,6 +68,31 @@ pub fn migration(report: &Report) {
     }
 }
 
+/// Prints what went wrong before there was anything to report.
+pub fn failure(what: &str, fixes: &[String]) {
+    labelled(&style("✗").for_stderr().red().bold().to_string(), what);
+    for fix in fixes {
+        labelled("  fix   ", fix);
+    }
+}
+
+/// Prints how a lab is; after `up` also what to do with it.
+pub fn lab(status: &lab::Status, fresh: bool) {
+    if !status.exists {
+        out(&format!("There is no lab {}.", status.name));
+        return;
+    }
+    for host in &status.hosts {
+        let version = host.version.as_deref().unwrap_or("no answer");
+        let how = if host.up { "up".to_owned() } else { format!("down: {}", host.why.join("; ")) };
+        out(&format!("  {:<3} {:<15} {:<10} {version:<18} {how}", host.name, host.address, host.engine.to_string()));
+    }
+    if let (true, Some(config)) = (fresh && status.up, &status.ssh_config) {
+        let config = host::quote(&config.to_string_lossy()).into_owned();
+        out(&format!("\nNext: ssh -F {config} a\n      transship doctor --ssh-config {config} a b"));
+    }
+}
+
 fn mode(report: &Report) -> &'static str {
     match report.mode {
         migrate::Mode::Tarball => "tarball",

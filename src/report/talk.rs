@@ -74,6 +74,28 @@ impl Talk {
         }
     }
 
+    /// Tells what happens while a lab comes up or goes down.
+    pub fn lab(&self, event: &lab::Event) {
+        match event {
+            lab::Event::Begin { step } => self.status(step),
+            lab::Event::Progress { step, detail, share } => {
+                if self.live() {
+                    self.status(&format!("{step}: {:.0} %, {detail}", share * 100.0));
+                }
+            }
+            lab::Event::End { step, seconds } => {
+                if !self.live() {
+                    self.status(&format!("{step}: done in {seconds:.1} s"));
+                }
+            }
+            lab::Event::Note { text } => {
+                if !self.quiet {
+                    self.line(text);
+                }
+            }
+        }
+    }
+
     /// Tells of a command (`-v`).
     pub fn command(&self, host: &str, cmd: &Cmd, status: Option<i32>, time: Duration) {
         let end = match status {
