@@ -19,8 +19,10 @@ pub const MAX_HOSTS: usize = 26;
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// Docker 26.1 of Debian 13.
+    #[serde(rename = "docker-26")]
     Docker26,
     /// Docker 28.5 of Debian testing.
+    #[serde(rename = "docker-28")]
     Docker28,
     /// Podman 5.4 of Debian 13, with runc.
     Podman,

@@ -57,7 +57,7 @@ pub(crate) fn image(host: &dyn Host, reference: &str) -> Result<Option<Value>, F
 
 /// The state of a container that must exist.
 pub(crate) fn state(host: &dyn Host, name: &Name) -> Result<State, Failure> {
-    let cmd = commands::state(name).following();
+    let cmd = commands::state(name);
     let text = host.text(&cmd)?;
     let state: Value = serde_json::from_str(&text).map_err(|_| nonsense(host, &cmd))?;
     Ok(State {
