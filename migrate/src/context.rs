@@ -32,6 +32,8 @@ pub struct Options {
     pub keep_source: bool,
     /// Show the commands, change nothing.
     pub dry_run: bool,
+    /// How the user called us, up to the verb (`transship --ssh-config FILE`): for commands to type next.
+    pub invocation: String,
 }
 
 /// What copying or packing a large container's images may take.

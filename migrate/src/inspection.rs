@@ -193,7 +193,7 @@ fn image(source: &Arc<dyn Host>, destination: &Arc<dyn Host>, container: &Contai
     })?;
     let on = destination.name();
     let carry = format!(
-        "docker save {reference} | {} docker load",
+        "docker save {reference} | {}docker load",
         if on == "local" { String::new() } else { format!("ssh {} ", host::quote(on)) }
     );
     match ask::image(&**destination, reference)? {

@@ -6,6 +6,8 @@ use engine::{Container, Docker, Name, commands};
 use crate::context::SLOW;
 use host::{Cmd, Host};
 
+/// Everything that transship keeps on a host.
+pub(crate) const HOME: &str = "/var/lib/transship";
 /// Work folders live here, on both hosts, one for each container that is being moved.
 const ROOT: &str = "/var/lib/transship/migrate";
 /// Name of the checkpoints that a migration makes.

@@ -169,7 +169,9 @@ fn drive(
 
 fn one(phase: &mut dyn Phase, context: &mut Context, done: &mut Vec<PhaseReport>) -> Result<(), Failure> {
     let name = phase.name();
-    context.tell(Event::Begin { phase: name, title: phase.title(context) });
+    if !context.options.dry_run {
+        context.tell(Event::Begin { phase: name, title: phase.title(context) });
+    }
     context.measured.phase_bytes = None;
     let start = Instant::now();
     phase.run(context)?;
@@ -244,7 +246,7 @@ fn finish(mut report: Report, context: Context, end: End, plan: Vec<PlannedComma
                 _ => None,
             };
             report.state = format!("{} runs on {destination}", report.name);
-            report.next = vec![move_back(&report)];
+            report.next = vec![move_back(&report, &context.options.invocation)];
         }
         End::Undone(failure, phase) => {
             report.outcome = Outcome::RolledBack;
@@ -267,12 +269,13 @@ fn finish(mut report: Report, context: Context, end: End, plan: Vec<PlannedComma
     report
 }
 
-fn move_back(report: &Report) -> String {
-    let mut words = vec!["transship".to_owned(), "migrate".to_owned(), report.name.clone()];
+fn move_back(report: &Report, invocation: &str) -> String {
+    let mut words = vec!["migrate".to_owned(), report.name.clone()];
     words.extend(["--from".to_owned(), report.destination.clone(), "--to".to_owned(), report.source.clone()]);
     if report.name != report.container {
         words.extend(["--name".to_owned(), report.container.clone()]);
     }
     words.extend(["--mode".to_owned(), "tarball".to_owned()]);
-    words.iter().map(|word| host::quote(word).into_owned()).collect::<Vec<_>>().join(" ")
+    let words: Vec<_> = words.iter().map(|word| host::quote(word)).collect();
+    format!("{invocation} {}", words.join(" "))
 }

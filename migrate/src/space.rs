@@ -1,6 +1,6 @@
 //! Is there room for the images on both hosts?
 
-use crate::Failure;
+use crate::{Failure, leftover};
 use engine::{Docker, Name};
 use host::{Cmd, Host};
 
@@ -39,7 +39,8 @@ fn parse_df(text: &str) -> Vec<Free> {
 
 /// Refuses where images and tarball of `memory` bytes would not fit.
 pub(crate) fn check(host: &dyn Host, docker: &Docker, memory: u64) -> Result<(), Failure> {
-    let text = host.text(&Cmd::reads("df").args(["-Pk", "/var/lib", &docker.root_dir]))?;
+    let script = r#"f=$1; [ -d "$f" ] || f=/var/lib; df -Pk "$f" "$2""#;
+    let text = host.text(&Cmd::reads("sh").args(["-c", script, "sh", leftover::HOME, &docker.root_dir]))?;
     let free = parse_df(&text);
     let [folder, root] = free.as_slice() else {
         return Ok(());

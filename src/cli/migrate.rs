@@ -52,6 +52,7 @@ pub fn run(common: &Common, args: &Args) -> u8 {
         },
         keep_source: args.keep_source,
         dry_run: args.dry_run,
+        invocation: common.invocation(),
     };
     let talk = Arc::new(Talk::new(common.quiet, common.verbose));
     let report = match connect_both(common, args, &talk) {

@@ -1,0 +1,18 @@
+//! The committed schemas are those of the code. `UPDATE_DOCS=1` writes them anew.
+
+use schemars::schema_for;
+
+fn committed(name: &str, schema: &schemars::Schema) {
+    let path = format!("{}/docs/schema/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = serde_json::to_string_pretty(schema).unwrap() + "\n";
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == text, "{path} is not what the code says: run UPDATE_DOCS=1 cargo test --test schemas");
+}
+
+#[test]
+fn migrate() {
+    committed("migrate", &schema_for!(migrate::Report));
+}

@@ -1,0 +1,187 @@
+//! What the end-to-end tests share: the real binary, and labs of real hosts.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// Set by `make test`: then nothing of the lab may be skipped.
+const MUST: &str = "TRANSSHIP_TEST_LAB";
+
+/// How the real binary ended and what it printed.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn of(output: Output) -> Self {
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The JSON document on standard output.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// The binary, without the user's own environment for it.
+pub fn transship() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_transship"));
+    command.env_remove("TRANSSHIP_LAB").env("NO_COLOR", "1");
+    command
+}
+
+/// A lab of its own name and range of addresses; hosts `a` and `b`.
+pub struct Lab {
+    pub name: &'static str,
+}
+
+impl Lab {
+    /// The lab for tests that leave its hosts as they are; none, said loudly, where there can be no lab.
+    pub fn shared() -> Option<&'static Lab> {
+        static LAB: OnceLock<Option<Lab>> = OnceLock::new();
+        LAB.get_or_init(|| Lab::up("e2e", "10.84.0.0/24", "docker-26")).as_ref()
+    }
+
+    /// Brings up a lab, or repairs it.
+    pub fn up(name: &'static str, subnet: &str, engine: &str) -> Option<Lab> {
+        let ran = Ran::of(
+            transship()
+                .args(["lab", "up", "--lab", name, "--subnet", subnet, "--engine", engine])
+                .output()
+                .unwrap(),
+        );
+        if ran.code != 0 && std::env::var_os(MUST).is_none() {
+            eprintln!("SKIPPED: no lab: {}", ran.stderr);
+            return None;
+        }
+        ran.expect(0);
+        Some(Lab { name })
+    }
+
+    pub fn ssh_config(&self) -> PathBuf {
+        PathBuf::from(format!("/var/lib/transship/lab/{}/ssh_config", self.name))
+    }
+
+    /// Runs a shell script in a host.
+    pub fn sh(&self, host: &str, script: &str) -> Ran {
+        let output = transship()
+            .args(["lab", "exec", "--lab", self.name, host, "--", "sh", "-c", script])
+            .output()
+            .unwrap();
+        Ran::of(output)
+    }
+
+    /// Runs a shell script in a host; it must succeed. Returns what it printed.
+    #[track_caller]
+    pub fn ok(&self, host: &str, script: &str) -> String {
+        self.sh(host, script).expect(0).stdout.trim_end().to_owned()
+    }
+
+    /// The binary with this lab's SSH configuration.
+    pub fn transship(&self, args: &[&str]) -> Command {
+        let mut command = transship();
+        command.arg("--ssh-config").arg(self.ssh_config()).args(args);
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.transship(args).output().unwrap())
+    }
+
+    /// `transship migrate NAME --from FROM --to TO` and more.
+    pub fn migrate(&self, name: &str, from: &str, to: &str, more: &[&str]) -> Ran {
+        let mut args = vec!["migrate", name, "--from", from, "--to", to, "--mode", "tarball"];
+        args.extend(more);
+        self.run(&args)
+    }
+
+    /// Starts the thesis's counter, a number every `every` seconds, and waits for its first lines.
+    pub fn counter(&self, name: &str, every: &str, options: &str) {
+        self.forget(name);
+        self.ok(
+            "a",
+            &format!(
+                "docker run -d --name {name} {options} busybox /bin/sh -c \
+                 'i=0; while true; do echo $i; i=$(expr $i + 1); sleep {every}; done' && \
+                 until [ $(docker logs {name} | wc -l) -ge 2 ]; do sleep 0.1; done"
+            ),
+        );
+    }
+
+    /// Removes all that an earlier run of a test may have left.
+    pub fn forget(&self, name: &str) {
+        for host in ["a", "b"] {
+            self.sh(
+                host,
+                &format!("docker rm -f {name}; rm -rf /var/lib/transship/migrate/{name} /var/lib/transship/logs/{name}-*"),
+            );
+        }
+    }
+
+    /// The numbers that a counter printed on a host.
+    pub fn numbers(&self, host: &str, name: &str) -> Vec<u64> {
+        numbers(&self.ok(host, &format!("docker logs {name} 2>&1")))
+    }
+
+    /// The container runs on `a` and went on without a gap; nothing of it is on `b`, nothing of the
+    /// migration on either.
+    #[track_caller]
+    pub fn is_as_before(&self, name: &str) {
+        let state = self.ok("a", &format!("docker inspect -f '{{{{.State.Running}}}} {{{{.State.Paused}}}}' {name}"));
+        assert_eq!(state, "true false");
+        let before = self.numbers("a", name);
+        self.ok("a", &format!("until [ $(docker logs {name} | wc -l) -ge {} ]; do sleep 0.1; done", before.len() + 2));
+        in_order(&self.numbers("a", name), 0);
+        assert_ne!(self.sh("b", &format!("docker inspect {name}")).code, 0, "{name} is on b");
+        self.nothing_left(name);
+    }
+
+    #[track_caller]
+    pub fn nothing_left(&self, name: &str) {
+        for host in ["a", "b"] {
+            self.ok(host, &format!("! ls -d /var/lib/transship/migrate/{name}"));
+            let left = self.ok(host, "ls -d /var/lib/docker/containers/*/checkpoints/* 2>/dev/null || true");
+            assert_eq!(left, "", "checkpoints left on {host}");
+        }
+    }
+}
+
+/// Lines that are numbers; `docker logs --timestamps` may stand before them.
+pub fn numbers(text: &str) -> Vec<u64> {
+    text.lines()
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("no number: {line}")))
+        .collect()
+}
+
+/// Every number from `first` on, once, in order.
+#[track_caller]
+pub fn in_order(numbers: &[u64], first: u64) {
+    let expected: Vec<u64> = (first..first + numbers.len() as u64).collect();
+    assert_eq!(numbers, expected);
+}
+
+/// Validates a document against a committed schema.
+#[track_caller]
+pub fn fits_schema(document: &Value, schema: &str) {
+    let path = format!("{}/docs/schema/{schema}.json", env!("CARGO_MANIFEST_DIR"));
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(document).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?} in {document:#}");
+}
