@@ -22,13 +22,12 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(15);
 /// what is wrong, as a sentence.
 pub(crate) fn running(node: &Node, layout: &Layout) -> std::result::Result<LabHost, String> {
     let init = Init::recorded(&node.dir).filter(|init| init.is_alive());
-    match init {
+    let placed = init.and_then(|init| Some((init, net::is_in(init.pid, &node.label)?)));
+    match placed {
         None => Err("its init does not run".to_owned()),
         Some(_) if !Init::is_ready(&node.dir) => Err("its init never got ready".to_owned()),
-        Some(init) if !net::is_in(init.pid, &node.label) => {
-            Err(format!("its network namespace {} is gone", node.label))
-        }
-        Some(init) => Ok(LabHost::new(node, layout, init.pid)),
+        Some((_, false)) => Err(format!("its network namespace {} is gone", node.label)),
+        Some((init, true)) => Ok(LabHost::new(node, layout, init.pid)),
     }
 }
 

@@ -88,11 +88,12 @@ pub(crate) fn netns(label: &str) -> PathBuf {
     Path::new("/run/netns").join(label)
 }
 
-/// Whether a process is in the network namespace of that name.
-pub(crate) fn is_in(pid: u32, label: &str) -> bool {
+/// Whether a process is in the network namespace of that name; `None` where it is in none any more,
+/// as one that ends.
+pub(crate) fn is_in(pid: u32, label: &str) -> Option<bool> {
     let id = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
-    let own = id(Path::new(&format!("/proc/{pid}/ns/net")));
-    own.is_some() && own == id(&netns(label))
+    let own = id(Path::new(&format!("/proc/{pid}/ns/net")))?;
+    Some(Some(own) == id(&netns(label)))
 }
 
 /// Refuses where another interface or route has addresses of the lab's range, or where the lab's
