@@ -18,11 +18,17 @@ const INIT: &str = include_str!("init.sh");
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 const KILL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The host, if its init runs, is ready, and is still in the network namespace of its name.
-pub(crate) fn running(node: &Node, layout: &Layout) -> Option<LabHost> {
-    let init = Init::recorded(&node.dir)?;
-    let whole = init.is_alive() && Init::is_ready(&node.dir) && net::is_in(init.pid, &node.label);
-    whole.then(|| LabHost::new(node, layout, init.pid))
+/// The host, if its init runs, is ready, and is still in the network namespace of its name; else
+/// what is wrong, as a sentence.
+pub(crate) fn running(node: &Node, layout: &Layout) -> std::result::Result<LabHost, String> {
+    let init = Init::recorded(&node.dir).filter(|init| init.is_alive());
+    let placed = init.and_then(|init| Some((init, net::is_in(init.pid, &node.label)?)));
+    match placed {
+        None => Err("its init does not run".to_owned()),
+        Some(_) if !Init::is_ready(&node.dir) => Err("its init never got ready".to_owned()),
+        Some((_, false)) => Err(format!("its network namespace {} is gone", node.label)),
+        Some((init, true)) => Ok(LabHost::new(node, layout, init.pid)),
+    }
 }
 
 /// Starts a host's init. Its cable and disk are there, nothing of it runs.

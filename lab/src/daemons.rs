@@ -1,7 +1,7 @@
 //! The daemons of a host: sshd, and its container engine.
 
 use crate::config::{Engine, Node};
-use crate::error::{LabError, Result};
+use crate::error::{LabError, Result, at};
 use crate::image::{Image, NAME};
 use crate::inside::LabHost;
 use crate::machine::{tail, wait_until};
@@ -97,36 +97,28 @@ pub(crate) fn start_engine(node: &Node, inside: &LabHost) -> Result<String> {
     })
 }
 
-/// Loads the image into the host's engine unless it is there.
-pub(crate) fn ensure_image(node: &Node, inside: &LabHost, image: &Image) -> Result<()> {
-    let program = match node.engine {
+fn program(node: &Node) -> &'static str {
+    match node.engine {
         Engine::Docker26 | Engine::Docker28 => "docker",
         Engine::Podman => "podman",
-    };
-    let id = Cmd::reads(program).args(["image", "inspect", "--format", "{{.Id}}", NAME]);
-    let bare = image.id.trim_start_matches("sha256:");
-    if inside
-        .run(&id)?
-        .stdout_text()
-        .trim()
-        .trim_start_matches("sha256:")
-        == bare
-    {
-        return Ok(());
     }
-    let archive = std::fs::read(&image.archive).map_err(crate::error::at(&image.archive))?;
-    let load = Cmd::changes(program)
+}
+
+/// Whether the host's engine has the image, by its id: any other busybox would make the hosts differ.
+pub(crate) fn has_image(node: &Node, inside: &LabHost, image: &Image) -> Result<bool> {
+    let inspect = Cmd::reads(program(node)).args(["image", "inspect", "--format", "{{.Id}}", NAME]);
+    let output = inside.run(&inspect)?;
+    let bare = |id: &str| id.trim().trim_start_matches("sha256:").to_owned();
+    Ok(bare(&output.stdout_text()) == bare(&image.id))
+}
+
+/// Loads the image into the host's engine.
+pub(crate) fn load_image(node: &Node, inside: &LabHost, image: &Image) -> Result<()> {
+    let archive = std::fs::read(&image.archive).map_err(at(&image.archive))?;
+    let load = Cmd::changes(program(node))
         .args(["load", "--quiet"])
         .stdin(&archive);
     inside.text(&load)?;
-    if node.engine == Engine::Podman {
-        // Podman names a loaded image docker.io/library/...; a short name resolves to localhost first.
-        inside.text(&Cmd::changes("podman").args([
-            "tag",
-            &image.id,
-            "localhost/busybox:latest",
-        ]))?;
-    }
     Ok(())
 }
 

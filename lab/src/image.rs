@@ -4,13 +4,14 @@
 //! bytes, so the same image id, on every host and in every lab.
 
 use crate::config::LabConfig;
-use crate::disk::folder;
+use crate::disk::{self, folder};
 use crate::error::{LabError, Result, at};
 use crate::event::{Event, note, step};
 use crate::machine::Lock;
 use host::{Cmd, Host, Local};
 use sha2::{Digest, Sha256};
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Reference of the image.
@@ -111,12 +112,17 @@ fn build(done: &Path, busybox: &Path, compiler: bool) -> Result<()> {
     folder(&root, 0o755)?;
     let bin = root.join("bin");
     std::fs::copy(busybox, bin.join("busybox")).map_err(at(busybox))?;
+    executable(&bin.join("busybox"))?;
     for applet in APPLETS.split_whitespace() {
         symlink("busybox", bin.join(applet)).map_err(at(&bin))?;
     }
     let write = |path: PathBuf, bytes: &[u8]| std::fs::write(&path, bytes).map_err(at(&path));
-    write(root.join("etc/passwd"), b"root:x:0:0:root:/root:/bin/sh\n")?;
-    write(root.join("etc/group"), b"root:x:0:\n")?;
+    disk::write(
+        &root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\n",
+        0o644,
+    )?;
+    disk::write(&root.join("etc/group"), "root:x:0:\n", 0o644)?;
     if compiler {
         for (name, source) in WORKLOADS {
             compile(&bin.join(name), source)?;
@@ -168,6 +174,11 @@ fn tar(folder: &Path, to: &Path, args: &[&str]) -> Result<()> {
     Ok(Local.text(&cmd).map(drop)?)
 }
 
+/// Makes a file executable for all, whatever the umask: modes are part of the image's id.
+fn executable(path: &Path) -> Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(at(path))
+}
+
 fn compile(to: &Path, source: &str) -> Result<()> {
     let cmd = Cmd::changes("gcc")
         .args([
@@ -180,9 +191,10 @@ fn compile(to: &Path, source: &str) -> Result<()> {
             "-",
         ])
         .stdin(source.as_bytes());
-    Local.text(&cmd).map(drop).map_err(|error| LabError::Image {
+    Local.text(&cmd).map_err(|error| LabError::Image {
         what: error.to_string(),
-    })
+    })?;
+    executable(to)
 }
 
 #[cfg(test)]

@@ -88,11 +88,12 @@ pub(crate) fn netns(label: &str) -> PathBuf {
     Path::new("/run/netns").join(label)
 }
 
-/// Whether a process is in the network namespace of that name.
-pub(crate) fn is_in(pid: u32, label: &str) -> bool {
+/// Whether a process is in the network namespace of that name; `None` where it is in none any more,
+/// as one that ends.
+pub(crate) fn is_in(pid: u32, label: &str) -> Option<bool> {
     let id = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
-    let own = id(Path::new(&format!("/proc/{pid}/ns/net")));
-    own.is_some() && own == id(&netns(label))
+    let own = id(Path::new(&format!("/proc/{pid}/ns/net")))?;
+    Some(Some(own) == id(&netns(label)))
 }
 
 /// Refuses where another interface or route has addresses of the lab's range, or where the lab's
@@ -150,6 +151,13 @@ fn free_range(taken: &[(Ipv4Net, String)]) -> Ipv4Net {
         .unwrap_or(Ipv4Net::new_assert(Ipv4Addr::new(172, 31, 0, 0), 24))
 }
 
+/// A hardware address that follows from the IP address: a host that is started again is the one its
+/// neighbours remember. Locally administered, IEEE 802c.
+fn mac(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("02:54:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
 /// Makes the bridge, or mends it. Returns whether there was anything to do.
 pub(crate) fn ensure_bridge(config: &LabConfig) -> Result<bool> {
     let bridge = config.bridge();
@@ -161,7 +169,8 @@ pub(crate) fn ensure_bridge(config: &LabConfig) -> Result<bool> {
         return Ok(false);
     }
     if link.is_none() {
-        do_ip(&["link", "add", &bridge, "type", "bridge"])?;
+        let mac = mac(config.gateway());
+        do_ip(&["link", "add", &bridge, "address", &mac, "type", "bridge"])?;
     }
     do_ip(&["address", "replace", &address.to_string(), "dev", &bridge])?;
     do_ip(&["link", "set", &bridge, "up"])?;
@@ -180,6 +189,7 @@ pub(crate) fn plugged(links: &[Link], config: &LabConfig, node: &Node) -> bool {
 pub(crate) fn ensure_cable(config: &LabConfig, node: &Node) -> Result<()> {
     let label = &node.label;
     if !netns(label).exists() {
+        // ip takes a lock on /run/netns, so labs may come up side by side.
         do_ip(&["netns", "add", label])?;
     }
     let in_host = |args: &[&str]| {
@@ -188,10 +198,11 @@ pub(crate) fn ensure_cable(config: &LabConfig, node: &Node) -> Result<()> {
         do_ip(&all)
     };
     in_host(&["link", "set", "lo", "up"])?;
-    let links = links()?;
-    if !links.iter().any(|link| link.ifname == *label) {
+    if !links()?.iter().any(|link| link.ifname == *label) {
+        let mac = mac(node.address);
         do_ip(&[
-            "link", "add", label, "type", "veth", "peer", "name", "eth0", "netns", label,
+            "link", "add", label, "type", "veth", "peer", "name", "eth0", "address", &mac, "netns",
+            label,
         ])?;
     }
     do_ip(&["link", "set", label, "master", &config.bridge(), "up"])?;
@@ -236,8 +247,13 @@ pub(crate) fn labels(prefix: &str) -> Result<BTreeSet<String>> {
 
 /// Removes an interface; that it is not there is fine.
 pub(crate) fn remove_link(name: &str) -> Result<()> {
-    if links()?.iter().any(|link| link.ifname == name) {
-        do_ip(&["link", "delete", name])?;
+    let there = || -> Result<bool> { Ok(links()?.iter().any(|link| link.ifname == name)) };
+    if there()? {
+        let removed = do_ip(&["link", "delete", name]);
+        // The kernel may have been faster, if the namespace of the other end has just gone.
+        if there()? {
+            removed?;
+        }
     }
     Ok(())
 }

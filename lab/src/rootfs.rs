@@ -16,7 +16,7 @@ const BUILD_SPACE: u64 = 1536;
 /// A mirror far away and a slow disk; a build takes about a minute.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(3600);
 /// What every host has. tini is the first process of a host, busybox-static goes into the image.
-const PACKAGES: [&str; 21] = [
+const PACKAGES: [&str; 22] = [
     "aardvark-dns",
     "busybox-static",
     "ca-certificates",
@@ -31,6 +31,7 @@ const PACKAGES: [&str; 21] = [
     "kmod",
     "netavark",
     "nftables",
+    "openssh-client",
     "openssh-server",
     "podman",
     "procps",

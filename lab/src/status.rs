@@ -49,7 +49,7 @@ pub struct HostStatus {
 
 /// What works of a host.
 pub(crate) struct Health {
-    pub(crate) inside: Option<LabHost>,
+    pub(crate) inside: std::result::Result<LabHost, String>,
     pub(crate) plugged: bool,
     pub(crate) sshd: bool,
     pub(crate) version: Option<String>,
@@ -66,9 +66,10 @@ impl Health {
         let plugged = net::plugged(links, config, node);
         Health {
             plugged,
-            sshd: plugged && inside.is_some() && daemons::sshd_greets(node),
+            sshd: plugged && inside.is_ok() && daemons::sshd_greets(node),
             version: inside
                 .as_ref()
+                .ok()
                 .and_then(|host| daemons::engine_version(node, host)),
             inside,
         }
@@ -76,8 +77,8 @@ impl Health {
 
     /// What does not work, each a sentence.
     pub(crate) fn why(&self, node: &Node) -> Vec<String> {
-        if self.inside.is_none() {
-            return vec!["its init does not run".to_owned()];
+        if let Err(why) = &self.inside {
+            return vec![why.clone()];
         }
         let mut why = Vec::new();
         if !self.plugged {
@@ -99,7 +100,7 @@ impl Health {
             engine: node.engine,
             up: why.is_empty(),
             why,
-            pid: self.inside.as_ref().map(LabHost::pid),
+            pid: self.inside.as_ref().ok().map(LabHost::pid),
             version: self.version,
         }
     }
@@ -181,10 +182,10 @@ pub fn host(config: &LabConfig, name: &str) -> Result<LabHost> {
             hosts: nodes.into_iter().map(|node| node.name).collect(),
         });
     };
-    boot::running(node, &Layout::of_this_machine()?).ok_or_else(|| LabError::HostDown {
+    boot::running(node, &Layout::of_this_machine()?).map_err(|why| LabError::HostDown {
         name: config.name.clone(),
         host: name.to_owned(),
-        why: "its init does not run".to_owned(),
+        why,
     })
 }
 

@@ -13,6 +13,7 @@ use crate::ssh::{self, Keys};
 use crate::status::{Health, Status, look, sum_up};
 use crate::{boot, daemons, net, rootfs};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
@@ -46,8 +47,8 @@ pub fn up(config: &LabConfig, on: &mut dyn FnMut(Event)) -> Result<Status> {
     }
     let mut lowers: BTreeMap<Engine, PathBuf> = BTreeMap::new();
     for node in &nodes {
-        if !lowers.contains_key(&node.engine) {
-            lowers.insert(node.engine, rootfs::ensure(config, node.engine, on)?);
+        if let Entry::Vacant(entry) = lowers.entry(node.engine) {
+            entry.insert(rootfs::ensure(config, node.engine, on)?);
         }
     }
     // Of the same root file system in all labs, so that the image is the same one.
@@ -173,7 +174,7 @@ impl Work<'_> {
             note(on, format!("host {}: {}", node.name, why.join(", ")));
         }
         let inside = match health.inside {
-            Some(inside) => {
+            Ok(inside) => {
                 if !health.plugged {
                     step(on, &format!("host {}: network", node.name), |_| {
                         net::ensure_cable(self.config, node)
@@ -181,7 +182,7 @@ impl Work<'_> {
                 }
                 inside
             }
-            None => step(on, &format!("host {}", node.name), |_| self.boot(node))?,
+            Err(_) => step(on, &format!("host {}", node.name), |_| self.boot(node))?,
         };
         if !daemons::sshd_greets(node) {
             step(on, &format!("host {}: sshd", node.name), |_| {
@@ -193,9 +194,11 @@ impl Work<'_> {
                 daemons::start_engine(node, &inside)
             })?;
         }
-        step(on, &format!("host {}: image", node.name), |_| {
-            daemons::ensure_image(node, &inside, self.image)
-        })?;
+        if !daemons::has_image(node, &inside, self.image)? {
+            step(on, &format!("host {}: image", node.name), |_| {
+                daemons::load_image(node, &inside, self.image)
+            })?;
+        }
         Ok(inside)
     }
 
@@ -207,6 +210,9 @@ impl Work<'_> {
                 what: format!("processes {left:?} of host {} do not end", node.name),
             });
         }
+        // What is left of its network may belong to a namespace that has no name any more.
+        net::remove_link(&node.label)?;
+        net::remove_netns(&node.label)?;
         disk::ensure(self.config, node, self.keys)?;
         net::ensure_cable(self.config, node)?;
         boot::boot(node, self.layout, &self.lowers[&node.engine])
