@@ -23,14 +23,24 @@ fn inspect(host: &dyn Host, cmd: &Cmd) -> Result<Option<Output>, Failure> {
         return Ok(Some(output));
     }
     let said = output.stderr_text().to_lowercase();
-    if said.contains("no such container") || said.contains("no such image") || said.contains("no such object") {
+    if said.contains("no such container")
+        || said.contains("no such image")
+        || said.contains("no such object")
+    {
         return Ok(None);
     }
     Err(HostError::failed(host.name(), cmd, &output).into())
 }
 
 fn nonsense(host: &dyn Host, cmd: &Cmd) -> Failure {
-    Failure::failed(host.name(), format!("{} printed what Docker never prints to `{}`", host.name(), cmd.line()))
+    Failure::failed(
+        host.name(),
+        format!(
+            "{} printed what Docker never prints to `{}`",
+            host.name(),
+            cmd.line()
+        ),
+    )
 }
 
 /// The container of that name or id, if there is one.
@@ -39,7 +49,9 @@ pub(crate) fn container(host: &dyn Host, name: &Name) -> Result<Option<Container
     let Some(output) = inspect(host, &cmd)? else {
         return Ok(None);
     };
-    Container::parse(&output.stdout).map(Some).ok_or_else(|| nonsense(host, &cmd))
+    Container::parse(&output.stdout)
+        .map(Some)
+        .ok_or_else(|| nonsense(host, &cmd))
 }
 
 /// `docker image inspect` of an image, by reference or id, if there is one.
@@ -48,7 +60,8 @@ pub(crate) fn image(host: &dyn Host, reference: &str) -> Result<Option<Value>, F
     let Some(output) = inspect(host, &cmd)? else {
         return Ok(None);
     };
-    let mut list: Value = serde_json::from_slice(&output.stdout).map_err(|_| nonsense(host, &cmd))?;
+    let mut list: Value =
+        serde_json::from_slice(&output.stdout).map_err(|_| nonsense(host, &cmd))?;
     match list.get_mut(0) {
         Some(image) => Ok(Some(image.take())),
         None => Err(nonsense(host, &cmd)),
@@ -63,7 +76,10 @@ pub(crate) fn state(host: &dyn Host, name: &Name) -> Result<State, Failure> {
     Ok(State {
         running: state["Running"] == true,
         paused: state["Paused"] == true,
-        pid: state["Pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0),
+        pid: state["Pid"]
+            .as_u64()
+            .and_then(|pid| u32::try_from(pid).ok())
+            .filter(|pid| *pid != 0),
         exit_code: state["ExitCode"].as_i64().unwrap_or_default(),
     })
 }

@@ -14,7 +14,13 @@ pub(crate) fn explain(side: &Side, id: &str, images: &str, mut failure: Failure)
     let mut paths: Vec<String> = named(&failure.what);
     let root = &side.docker.root_dir;
     let task = format!("containerd/daemon/io.containerd.runtime.v2.task/moby/{id}");
-    for log in ["criu-dump.log", "dump.log", "restore.log", "work/dump.log", "work/restore.log"] {
+    for log in [
+        "criu-dump.log",
+        "dump.log",
+        "restore.log",
+        "work/dump.log",
+        "work/restore.log",
+    ] {
         paths.push(format!("{root}/{task}/{log}"));
     }
     let script = r#"images=$1; shift; for f in "$@" $(find "$images" -name '*.log' 2>/dev/null); do [ -s "$f" ] && { tail -c 65536 "$f"; exit; }; done"#;
@@ -30,7 +36,10 @@ pub(crate) fn explain(side: &Side, id: &str, images: &str, mut failure: Failure)
 fn named(message: &str) -> Vec<String> {
     message
         .split_whitespace()
-        .map(|word| word.trim_start_matches("path=").trim_matches(|c: char| ":;,\"'".contains(c)))
+        .map(|word| {
+            word.trim_start_matches("path=")
+                .trim_matches(|c: char| ":;,\"'".contains(c))
+        })
         .filter(|word| word.starts_with('/') && word.ends_with(".log"))
         .map(str::to_owned)
         .collect()
@@ -38,7 +47,11 @@ fn named(message: &str) -> Vec<String> {
 
 /// The last lines that say something, without those that successful runs have too.
 fn telling(log: &str) -> Vec<String> {
-    const NOISE: [&str; 3] = ["RLIMIT_NOFILE", "cgroupd: recv req error", "exited, status=1"];
+    const NOISE: [&str; 3] = [
+        "RLIMIT_NOFILE",
+        "cgroupd: recv req error",
+        "exited, status=1",
+    ];
     let lines: Vec<String> = log
         .lines()
         .filter(|line| line.contains("Error") && !NOISE.iter().any(|noise| line.contains(noise)))
@@ -63,6 +76,9 @@ mod tests {
     fn noise_of_successful_runs_is_left_out() {
         let log = "(00.001) Error (criu/util.c:1533): rlimit: Can't setup RLIMIT_NOFILE for self\n(00.1) step\n\
                    (00.2) Error (criu/files-ext.c:94): Can't dump file 3\n";
-        assert_eq!(telling(log), ["(00.2) Error (criu/files-ext.c:94): Can't dump file 3"]);
+        assert_eq!(
+            telling(log),
+            ["(00.2) Error (criu/files-ext.c:94): Can't dump file 3"]
+        );
     }
 }

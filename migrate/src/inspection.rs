@@ -28,13 +28,20 @@ pub(crate) fn inspect(
 ) -> Result<Subject, Failure> {
     let (source_engine, destination_engine) = std::thread::scope(|scope| {
         let other = scope.spawn(|| look(&**destination));
-        (look(&**source), other.join().expect("looking does not panic"))
+        (
+            look(&**source),
+            other.join().expect("looking does not panic"),
+        )
     });
     let (source_engine, destination_engine) = (source_engine?, destination_engine?);
     if source_engine.identity == destination_engine.identity {
         return Err(Failure::new(
             Kind::Usage,
-            format!("{} and {} are the same host", source.name(), destination.name()),
+            format!(
+                "{} and {} are the same host",
+                source.name(),
+                destination.name()
+            ),
         )
         .fix("name another host with --to"));
     }
@@ -43,7 +50,8 @@ pub(crate) fn inspect(
     pair(source, destination, &source_docker, &destination_docker)?;
     suits(&**source, &source_docker, &container)?;
     restorable(&**destination, &destination_docker, &container)?;
-    let name = Name::new(container.name()).map_err(|error| Failure::refused(source.name(), error.to_string()))?;
+    let name = Name::new(container.name())
+        .map_err(|error| Failure::refused(source.name(), error.to_string()))?;
     free_name(&**destination, options.name.as_ref().unwrap_or(&name))?;
     leftover::check(&**source, &name, None)?;
     leftover::check(&**destination, &name, None)?;
@@ -59,7 +67,15 @@ pub(crate) fn inspect(
             what.join(", ")
         )],
     };
-    Ok(Subject { name, source_docker, destination_docker, container, image, left_behind, warnings })
+    Ok(Subject {
+        name,
+        source_docker,
+        destination_docker,
+        container,
+        image,
+        left_behind,
+        warnings,
+    })
 }
 
 struct Looked {
@@ -86,26 +102,50 @@ fn criu(host: &dyn Host) -> Result<(), Failure> {
     let output = match host.run(&Cmd::reads("criu").arg("check")) {
         Ok(output) => output,
         Err(HostError::NoProgram { .. }) => {
-            return Err(Failure::refused(name, format!("there is no criu on {name}, which makes and restores the checkpoints"))
-                .fix(format!("transship provision {name}"))
-                .fix("or by hand, there: apt-get install criu"));
+            return Err(Failure::refused(
+                name,
+                format!("there is no criu on {name}, which makes and restores the checkpoints"),
+            )
+            .fix(format!("transship provision {name}"))
+            .fix("or by hand, there: apt-get install criu"));
         }
         Err(error) => return Err(error.into()),
     };
     if output.status == 0 {
         return Ok(());
     }
-    let version = host.text(&Cmd::reads("criu").arg("--version")).unwrap_or_default();
-    let version = version.lines().next().unwrap_or("Version: unknown").replace("Version: ", "").trim().to_owned();
+    let version = host
+        .text(&Cmd::reads("criu").arg("--version"))
+        .unwrap_or_default();
+    let version = version
+        .lines()
+        .next()
+        .unwrap_or("Version: unknown")
+        .replace("Version: ", "")
+        .trim()
+        .to_owned();
     let kernel = host.text(&Cmd::reads("uname").arg("-r"))?;
-    let mut failure = Failure::refused(name, format!("CRIU {version} does not work on the kernel of {name}, {kernel}"))
-        .fix(format!("transship provision {name}"));
-    failure.log = output.stderr_text().lines().filter(|line| line.contains("Error")).map(str::to_owned).collect();
+    let mut failure = Failure::refused(
+        name,
+        format!("CRIU {version} does not work on the kernel of {name}, {kernel}"),
+    )
+    .fix(format!("transship provision {name}"));
+    failure.log = output
+        .stderr_text()
+        .lines()
+        .filter(|line| line.contains("Error"))
+        .map(str::to_owned)
+        .collect();
     Err(failure)
 }
 
 /// The two engines understand each other's checkpoints.
-fn pair(source: &Arc<dyn Host>, destination: &Arc<dyn Host>, from: &Docker, to: &Docker) -> Result<(), Failure> {
+fn pair(
+    source: &Arc<dyn Host>,
+    destination: &Arc<dyn Host>,
+    from: &Docker,
+    to: &Docker,
+) -> Result<(), Failure> {
     if from.restores_from_folder() == to.restores_from_folder() {
         return Ok(());
     }
@@ -129,9 +169,15 @@ fn find(host: &dyn Host, docker: &Docker, name: &Name) -> Result<Container, Fail
             .text(&Cmd::reads("docker").args(["ps", "--format", "{{.Names}}"]))
             .unwrap_or_default();
         let running = running.split_whitespace().collect::<Vec<_>>().join(", ");
-        let running = if running.is_empty() { "none".to_owned() } else { running };
-        return Err(Failure::refused(on, format!("there is no container {name} on {on}"))
-            .fix(format!("containers that run on {on}: {running}")));
+        let running = if running.is_empty() {
+            "none".to_owned()
+        } else {
+            running
+        };
+        return Err(
+            Failure::refused(on, format!("there is no container {name} on {on}"))
+                .fix(format!("containers that run on {on}: {running}")),
+        );
     };
     if container.running() && !container.paused() {
         return Ok(container);
@@ -142,10 +188,14 @@ fn find(host: &dyn Host, docker: &Docker, name: &Name) -> Result<Container, Fail
     }
     let name = container.name();
     Err(if container.paused() {
-        Failure::refused(on, format!("{name} on {on} is paused")).fix(format!("on {on}: docker unpause {name}"))
+        Failure::refused(on, format!("{name} on {on} is paused"))
+            .fix(format!("on {on}: docker unpause {name}"))
     } else {
-        Failure::refused(on, format!("{name} on {on} is not running: only a running container has a state to move"))
-            .fix(format!("on {on}: docker start {name}"))
+        Failure::refused(
+            on,
+            format!("{name} on {on} is not running: only a running container has a state to move"),
+        )
+        .fix(format!("on {on}: docker start {name}"))
     })
 }
 
@@ -166,7 +216,11 @@ fn restorable(host: &dyn Host, docker: &Docker, container: &Container) -> Result
     docker.can_restore(container).map_err(|why| {
         Failure::refused(
             host.name(),
-            format!("{} cannot be restored on {}: {why}", container.name(), host.name()),
+            format!(
+                "{} cannot be restored on {}: {why}",
+                container.name(),
+                host.name()
+            ),
         )
         .fix(why.fix)
     })
@@ -179,22 +233,46 @@ fn free_name(host: &dyn Host, name: &Name) -> Result<(), Failure> {
     let on = host.name();
     Err(Failure::refused(
         on,
-        format!("{on} has a container {name} already ({})", if other.running() { "it runs" } else { "stopped" }),
+        format!(
+            "{on} has a container {name} already ({})",
+            if other.running() {
+                "it runs"
+            } else {
+                "stopped"
+            }
+        ),
     )
     .fix(format!("if it is not needed, on {on}: docker rm -f {name}"))
-    .fix(format!("or give the moved one another name: --name {name}-2")))
+    .fix(format!(
+        "or give the moved one another name: --name {name}-2"
+    )))
 }
 
 /// The image is on the destination, and it is the same one.
-fn image(source: &Arc<dyn Host>, destination: &Arc<dyn Host>, container: &Container) -> Result<Value, Failure> {
+fn image(
+    source: &Arc<dyn Host>,
+    destination: &Arc<dyn Host>,
+    container: &Container,
+) -> Result<Value, Failure> {
     let (reference, id) = (container.image_ref(), container.image_id());
     let image = ask::image(&**source, id)?.ok_or_else(|| {
-        Failure::refused(source.name(), format!("the image {reference} of {} is gone from {}", container.name(), source.name()))
+        Failure::refused(
+            source.name(),
+            format!(
+                "the image {reference} of {} is gone from {}",
+                container.name(),
+                source.name()
+            ),
+        )
     })?;
     let on = destination.name();
     let carry = format!(
         "docker save {reference} | {}docker load",
-        if on == "local" { String::new() } else { format!("ssh {} ", host::quote(on)) }
+        if on == "local" {
+            String::new()
+        } else {
+            format!("ssh {} ", host::quote(on))
+        }
     );
     match ask::image(&**destination, reference)? {
         Some(there) if there["Id"] == image["Id"] => Ok(image),
@@ -210,7 +288,11 @@ fn image(source: &Arc<dyn Host>, destination: &Arc<dyn Host>, container: &Contai
 }
 
 /// What the container has besides memory, in words.
-fn left_behind(host: &dyn Host, name: &Name, container: &Container) -> Result<Vec<String>, Failure> {
+fn left_behind(
+    host: &dyn Host,
+    name: &Name,
+    container: &Container,
+) -> Result<Vec<String>, Failure> {
     let mut what = Vec::new();
     let changed = host.text(&commands::diff(name))?.lines().count();
     if changed > 0 {

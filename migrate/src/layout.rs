@@ -92,7 +92,12 @@ mod tests {
 
     #[test]
     fn two_starts_of_one_program_differ_and_one_process_equals_itself() {
-        let start = || std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let start = || {
+            std::process::Command::new("sleep")
+                .arg("60")
+                .spawn()
+                .unwrap()
+        };
         let (mut one, mut two) = (start(), start());
         let read = |pid| Layout::read(&Local, pid).unwrap().unwrap();
         // Until exec has happened the child still has our own layout.

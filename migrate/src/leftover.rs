@@ -1,9 +1,9 @@
 //! The work folder of a migration: images while it runs, a lock against a second one, and what an
 //! earlier one left behind if it was killed.
 
+use crate::context::SLOW;
 use crate::{Failure, Kind};
 use engine::{Container, Docker, Name, commands};
-use crate::context::SLOW;
 use host::{Cmd, Host};
 
 /// Everything that transship keeps on a host.
@@ -47,7 +47,8 @@ pub(crate) fn check(
     stopped: Option<(&Docker, &Container)>,
 ) -> Result<(), Failure> {
     let folder = folder(name);
-    let script = r#"[ -d "$1" ] || exit 0; date -r "$1" +%FT%T; find "$1" -name inventory.img | head -n 1"#;
+    let script =
+        r#"[ -d "$1" ] || exit 0; date -r "$1" +%FT%T; find "$1" -name inventory.img | head -n 1"#;
     let found = host.text(&Cmd::reads("sh").args(["-c", script, "sh", &folder]))?;
     let mut lines = found.lines();
     let Some(since) = lines.next() else {
@@ -67,7 +68,11 @@ pub(crate) fn check(
     }
     Err(failure.fix(format!(
         "if none is under way{}, on {on}: {}",
-        if stopped.is_some() { " and the container runs" } else { "" },
+        if stopped.is_some() {
+            " and the container runs"
+        } else {
+            ""
+        },
         remove(name).line()
     )))
 }
@@ -91,7 +96,9 @@ pub(crate) fn restore(docker: &Docker, id: &str, name: &Name, path: &str) -> Vec
     let own = docker.restore_dir(id);
     let script = r#"umask 077; mkdir -p "$2" && rm -rf "$2/$3" && cp -a "$1" "$2/$3""#;
     vec![
-        Cmd::changes("sh").args(["-c", script, "sh", path, &own, CHECKPOINT]).timeout(SLOW),
+        Cmd::changes("sh")
+            .args(["-c", script, "sh", path, &own, CHECKPOINT])
+            .timeout(SLOW),
         commands::start_from(name, None, &checkpoint()),
     ]
 }

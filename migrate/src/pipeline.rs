@@ -56,12 +56,25 @@ pub fn run(
     let outcome = (|| {
         observer(Event::Begin {
             phase: "check",
-            title: format!("look at {}, {} and {}", source.name(), destination.name(), options.container),
+            title: format!(
+                "look at {}, {} and {}",
+                source.name(),
+                destination.name(),
+                options.container
+            ),
         });
         let subject = inspection::inspect(&source, &destination, options)?;
         let seconds = start.elapsed().as_secs_f64();
-        observer(Event::End { phase: "check", seconds, bytes: None });
-        report.phases.push(PhaseReport { name: "check".into(), seconds, bytes: None });
+        observer(Event::End {
+            phase: "check",
+            seconds,
+            bytes: None,
+        });
+        report.phases.push(PhaseReport {
+            name: "check".into(),
+            seconds,
+            bytes: None,
+        });
         Ok(subject)
     })();
     let subject = match outcome {
@@ -76,18 +89,28 @@ pub fn run(
         let dry = |host: Arc<dyn Host>| -> Arc<dyn Host> {
             let (plan, phase_now) = (Arc::clone(&plan), Arc::clone(&phase_now));
             Arc::new(Dry::new(host, move |host, line| {
-                plan.lock().expect("no panic while held").push(PlannedCommand {
-                    phase: (*phase_now.lock().expect("no panic while held")).to_owned(),
-                    host: host.to_owned(),
-                    line: line.to_owned(),
-                });
+                plan.lock()
+                    .expect("no panic while held")
+                    .push(PlannedCommand {
+                        phase: (*phase_now.lock().expect("no panic while held")).to_owned(),
+                        host: host.to_owned(),
+                        line: line.to_owned(),
+                    });
             }))
         };
         (dry(source), dry(destination))
     } else {
         (source, destination)
     };
-    let Subject { name, source_docker, destination_docker, container, image, left_behind, warnings } = subject;
+    let Subject {
+        name,
+        source_docker,
+        destination_docker,
+        container,
+        image,
+        left_behind,
+        warnings,
+    } = subject;
     let mut context = Context {
         new_name: options.name.clone().unwrap_or_else(|| name.clone()),
         name,
@@ -95,8 +118,14 @@ pub fn run(
         left_behind,
         log_kept: None,
         options,
-        source: Side { host: source, docker: source_docker },
-        destination: Side { host: destination, docker: destination_docker },
+        source: Side {
+            host: source,
+            docker: source_docker,
+        },
+        destination: Side {
+            host: destination,
+            docker: destination_docker,
+        },
         container,
         image,
         observer,
@@ -112,7 +141,12 @@ pub fn run(
     };
     let result = drive(&mut phases, &mut context, &phase_now, &mut report.phases);
     report.total_seconds = start.elapsed().as_secs_f64();
-    finish(report, context, result, std::mem::take(&mut *plan.lock().expect("no panic while held")))
+    finish(
+        report,
+        context,
+        result,
+        std::mem::take(&mut *plan.lock().expect("no panic while held")),
+    )
 }
 
 /// How the phases ended.
@@ -133,19 +167,24 @@ fn drive(
         let name = phase.name();
         *phase_now.lock().expect("no panic while held") = name;
         let result = if context.is_interrupted() {
-            Err(Failure::new(Kind::Interrupted, format!("interrupted before {name}")))
+            Err(Failure::new(
+                Kind::Interrupted,
+                format!("interrupted before {name}"),
+            ))
         } else {
             one(&mut **phase, context, done)
         };
         let result = match result {
             // The last moment to turn back: what follows cannot be undone.
-            Ok(()) if index + 1 == phases.before_commit.len() && context.is_interrupted() => {
-                Err(Failure::new(Kind::Interrupted, format!("interrupted after {name}")))
-            }
+            Ok(()) if index + 1 == phases.before_commit.len() && context.is_interrupted() => Err(
+                Failure::new(Kind::Interrupted, format!("interrupted after {name}")),
+            ),
             other => other,
         };
         if let Err(failure) = result {
-            context.tell(Event::Undoing { why: failure.what.clone() });
+            context.tell(Event::Undoing {
+                why: failure.what.clone(),
+            });
             for phase in phases.before_commit[..=index].iter_mut().rev() {
                 if let Err(doubt) = phase.undo(context) {
                     return End::Doubt(failure, name, doubt);
@@ -167,18 +206,33 @@ fn drive(
     End::Committed
 }
 
-fn one(phase: &mut dyn Phase, context: &mut Context, done: &mut Vec<PhaseReport>) -> Result<(), Failure> {
+fn one(
+    phase: &mut dyn Phase,
+    context: &mut Context,
+    done: &mut Vec<PhaseReport>,
+) -> Result<(), Failure> {
     let name = phase.name();
     if !context.options.dry_run {
-        context.tell(Event::Begin { phase: name, title: phase.title(context) });
+        context.tell(Event::Begin {
+            phase: name,
+            title: phase.title(context),
+        });
     }
     context.measured.phase_bytes = None;
     let start = Instant::now();
     phase.run(context)?;
     let seconds = start.elapsed().as_secs_f64();
     let bytes = context.measured.phase_bytes;
-    context.tell(Event::End { phase: name, seconds, bytes });
-    done.push(PhaseReport { name: name.to_owned(), seconds, bytes });
+    context.tell(Event::End {
+        phase: name,
+        seconds,
+        bytes,
+    });
+    done.push(PhaseReport {
+        name: name.to_owned(),
+        seconds,
+        bytes,
+    });
     Ok(())
 }
 
@@ -188,7 +242,11 @@ fn blank(source: &str, destination: &str, options: &Options) -> Report {
         outcome: Outcome::Refused,
         mode: options.mode,
         container: options.container.to_string(),
-        name: options.name.as_ref().unwrap_or(&options.container).to_string(),
+        name: options
+            .name
+            .as_ref()
+            .unwrap_or(&options.container)
+            .to_string(),
         source: source.into(),
         destination: destination.into(),
         phases: Vec::new(),
@@ -226,7 +284,11 @@ fn refused(mut report: Report, failure: &Failure) -> Report {
 }
 
 fn finish(mut report: Report, context: Context, end: End, plan: Vec<PlannedCommand>) -> Report {
-    let (container, source, destination) = (report.container.clone(), report.source.clone(), report.destination.clone());
+    let (container, source, destination) = (
+        report.container.clone(),
+        report.source.clone(),
+        report.destination.clone(),
+    );
     let measured = &context.measured;
     report.warnings = context.warnings.clone();
     report.tarball_bytes = measured.tarball_bytes;
@@ -241,7 +303,10 @@ fn finish(mut report: Report, context: Context, end: End, plan: Vec<PlannedComma
         }
         End::Committed => {
             report.outcome = Outcome::Migrated;
-            report.downtime_seconds = match (measured.last_sign_on_source, measured.first_sign_on_destination) {
+            report.downtime_seconds = match (
+                measured.last_sign_on_source,
+                measured.first_sign_on_destination,
+            ) {
                 (Some(last), Some(first)) => Some(first.duration_since(last).as_secs_f64()),
                 _ => None,
             };
@@ -250,10 +315,16 @@ fn finish(mut report: Report, context: Context, end: End, plan: Vec<PlannedComma
         }
         End::Undone(failure, phase) => {
             report.outcome = Outcome::RolledBack;
-            report.exit_code = if failure.kind == Kind::Interrupted { 130 } else { 6 };
+            report.exit_code = if failure.kind == Kind::Interrupted {
+                130
+            } else {
+                6
+            };
             report.failure = Some(FailureReport::new(&failure, Some(phase)));
             report.state = if measured.last_sign_on_source.is_some() {
-                format!("{container} runs on {source} again, from its checkpoint; it was not started anew")
+                format!(
+                    "{container} runs on {source} again, from its checkpoint; it was not started anew"
+                )
             } else {
                 format!("{container} runs on {source}: it was never stopped")
             };
@@ -271,7 +342,12 @@ fn finish(mut report: Report, context: Context, end: End, plan: Vec<PlannedComma
 
 fn move_back(report: &Report, invocation: &str) -> String {
     let mut words = vec!["migrate".to_owned(), report.name.clone()];
-    words.extend(["--from".to_owned(), report.destination.clone(), "--to".to_owned(), report.source.clone()]);
+    words.extend([
+        "--from".to_owned(),
+        report.destination.clone(),
+        "--to".to_owned(),
+        report.source.clone(),
+    ]);
     if report.name != report.container {
         words.extend(["--name".to_owned(), report.container.clone()]);
     }

@@ -40,7 +40,8 @@ fn parse_df(text: &str) -> Vec<Free> {
 /// Refuses where images and tarball of `memory` bytes would not fit.
 pub(crate) fn check(host: &dyn Host, docker: &Docker, memory: u64) -> Result<(), Failure> {
     let script = r#"f=$1; [ -d "$f" ] || f=/var/lib; df -Pk "$f" "$2""#;
-    let text = host.text(&Cmd::reads("sh").args(["-c", script, "sh", leftover::HOME, &docker.root_dir]))?;
+    let text =
+        host.text(&Cmd::reads("sh").args(["-c", script, "sh", leftover::HOME, &docker.root_dir]))?;
     let free = parse_df(&text);
     let [folder, root] = free.as_slice() else {
         return Ok(());
@@ -48,7 +49,11 @@ pub(crate) fn check(host: &dyn Host, docker: &Docker, memory: u64) -> Result<(),
     // Images and tarball lie in the work folder; engines that do not restore from a folder carry the
     // images through containerd's content store and a temporary folder too.
     let work = 2 * memory;
-    let store = if docker.restores_from_folder() { 0 } else { 2 * memory };
+    let store = if docker.restores_from_folder() {
+        0
+    } else {
+        2 * memory
+    };
     let short = if folder.mount == root.mount {
         (folder.bytes < work + store).then_some((folder, work + store))
     } else if folder.bytes < work {
@@ -82,8 +87,17 @@ mod tests {
         let text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n\
                     /dev/vda 100 10 90 10% /\ntmpfs 50 0 50 0% /var/lib/docker\n";
         let free = parse_df(text);
-        assert_eq!(free[0], Free { mount: "/".into(), bytes: 90 * 1024 });
+        assert_eq!(
+            free[0],
+            Free {
+                mount: "/".into(),
+                bytes: 90 * 1024
+            }
+        );
         assert_eq!(free[1].mount, "/var/lib/docker");
-        assert_eq!(sum_kib("VmRSS:\t     100 kB\nVmRSS:\t 28 kB\nnonsense\n"), 128);
+        assert_eq!(
+            sum_kib("VmRSS:\t     100 kB\nVmRSS:\t 28 kB\nnonsense\n"),
+            128
+        );
     }
 }

@@ -48,9 +48,15 @@ impl Common {
     /// How the user called us, up to the verb, for commands to type next.
     pub fn invocation(&self) -> String {
         let mut words = vec!["transship".to_owned()];
-        for (option, value) in [("--ssh-config", &self.ssh_config), ("--identity", &self.identity)] {
+        for (option, value) in [
+            ("--ssh-config", &self.ssh_config),
+            ("--identity", &self.identity),
+        ] {
             if let Some(value) = value {
-                words.extend([option.to_owned(), host::quote(&value.to_string_lossy()).into_owned()]);
+                words.extend([
+                    option.to_owned(),
+                    host::quote(&value.to_string_lossy()).into_owned(),
+                ]);
             }
         }
         words.join(" ")

@@ -16,7 +16,13 @@ pub struct Args {
     #[command(subcommand)]
     verb: Verb,
     /// Name of the lab; several stand side by side
-    #[arg(long, value_name = "LAB", default_value = "lab", env = "TRANSSHIP_LAB", global = true)]
+    #[arg(
+        long,
+        value_name = "LAB",
+        default_value = "lab",
+        env = "TRANSSHIP_LAB",
+        global = true
+    )]
     lab: String,
 }
 
@@ -61,12 +67,21 @@ pub fn run(common: &Common, args: &Args) -> u8 {
     };
     let talk = Talk::new(common.quiet, common.verbose);
     let result = match &args.verb {
-        Verb::Up { hosts, subnet, engine, mirror, cache } => {
+        Verb::Up {
+            hosts,
+            subnet,
+            engine,
+            mirror,
+            cache,
+        } => {
             let Ok(subnet) = subnet.parse() else {
-                return failed(common, &LabError::BadConfig {
-                    what: format!("`{subnet}` is no range of addresses"),
-                    fix: "--subnet 10.77.0.0/24".to_owned(),
-                });
+                return failed(
+                    common,
+                    &LabError::BadConfig {
+                        what: format!("`{subnet}` is no range of addresses"),
+                        fix: "--subnet 10.77.0.0/24".to_owned(),
+                    },
+                );
             };
             config = LabConfig {
                 hosts: *hosts,
@@ -78,7 +93,9 @@ pub fn run(common: &Common, args: &Args) -> u8 {
             };
             lab::up(&config, &mut |event| talk.lab(&event))
         }
-        Verb::Down => lab::down(&config, &mut |event| talk.lab(&event)).and_then(|_| lab::status(&config)),
+        Verb::Down => {
+            lab::down(&config, &mut |event| talk.lab(&event)).and_then(|_| lab::status(&config))
+        }
         Verb::Status => lab::status(&config),
         Verb::Exec { host, command } => match lab::exec(&config, host, command) {
             Ok(cmd) => return failed(common, &Local.become_command(&cmd).into()),
@@ -89,12 +106,19 @@ pub fn run(common: &Common, args: &Args) -> u8 {
     match result {
         Ok(status) => {
             if common.json {
-                json::print(&json::Document { schema: "transship/lab/1", body: &status });
+                json::print(&json::Document {
+                    schema: "transship/lab/1",
+                    body: &status,
+                });
             } else {
                 human::lab(&status, matches!(args.verb, Verb::Up { .. }));
             }
             let wanted_up = matches!(args.verb, Verb::Status);
-            if wanted_up && !status.up { exit::FAILED } else { exit::OK }
+            if wanted_up && !status.up {
+                exit::FAILED
+            } else {
+                exit::OK
+            }
         }
         Err(error) => failed(common, &error),
     }

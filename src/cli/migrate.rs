@@ -58,9 +58,20 @@ pub fn run(common: &Common, args: &Args) -> u8 {
     let report = match connect_both(common, args, &talk) {
         Ok((source, destination)) => {
             let hearing = Arc::clone(&talk);
-            migrate::run(source, destination, &options, &move |event| hearing.migration(&event), interrupted())
+            migrate::run(
+                source,
+                destination,
+                &options,
+                &move |event| hearing.migration(&event),
+                interrupted(),
+            )
         }
-        Err(failure) => migrate::refuse(&args.from.to_string(), &args.to.to_string(), &options, &failure),
+        Err(failure) => migrate::refuse(
+            &args.from.to_string(),
+            &args.to.to_string(),
+            &options,
+            &failure,
+        ),
     };
     talk.end();
     if common.json {
@@ -75,8 +86,11 @@ type Hosts = (Arc<dyn Host>, Arc<dyn Host>);
 
 fn connect_both(common: &Common, args: &Args, talk: &Arc<Talk>) -> Result<Hosts, Failure> {
     if args.from == args.to {
-        return Err(Failure::new(Kind::Usage, format!("source and destination are the same host, {}", args.from))
-            .fix("name another host with --to"));
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("source and destination are the same host, {}", args.from),
+        )
+        .fix("name another host with --to"));
     }
     let ssh = common.ssh();
     let connect = |target: &Target| -> Result<Arc<dyn Host>, HostError> {
@@ -85,7 +99,10 @@ fn connect_both(common: &Common, args: &Args, talk: &Arc<Talk>) -> Result<Hosts,
             return Ok(host);
         }
         let talk = Arc::clone(talk);
-        Ok(Arc::new(Logged::new(host, move |host, cmd, status, time| talk.command(host, cmd, status, time))))
+        Ok(Arc::new(Logged::new(
+            host,
+            move |host, cmd, status, time| talk.command(host, cmd, status, time),
+        )))
     };
     std::thread::scope(|scope| {
         let to = scope.spawn(|| connect(&args.to));
@@ -98,7 +115,10 @@ fn connect_both(common: &Common, args: &Args, talk: &Arc<Talk>) -> Result<Hosts,
 /// Becomes true at Ctrl-C: the migration then undoes what it did.
 fn interrupted() -> &'static AtomicBool {
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    let signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]);
+    let signals = signal_hook::iterator::Signals::new([
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+    ]);
     // Without a handler Ctrl-C ends transship at once, as it does anywhere; the migration still works.
     if let Ok(mut signals) = signals {
         std::thread::spawn(move || {

@@ -10,7 +10,12 @@ use clap::{Parser, Subcommand};
 
 /// Moves a running container from one Linux host to another while it runs.
 #[derive(Parser)]
-#[command(name = "transship", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "transship",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(flatten)]
     pub common: Common,

@@ -13,7 +13,11 @@ pub fn size(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 {
+        format!("{bytes} bytes")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 /// Phases between which the container stands still, first and last.
@@ -33,7 +37,13 @@ pub fn migration(report: &Report) {
     match report.outcome {
         Outcome::Planned => plan(report),
         Outcome::Migrated => {
-            out(&format!("{}: {} → {}, mode {}\n", report.container, report.source, report.destination, mode(report)));
+            out(&format!(
+                "{}: {} → {}, mode {}\n",
+                report.container,
+                report.source,
+                report.destination,
+                mode(report)
+            ));
             table(report);
         }
         Outcome::RolledBack | Outcome::InDoubt | Outcome::Refused => {}
@@ -84,12 +94,23 @@ pub fn lab(status: &lab::Status, fresh: bool) {
     }
     for host in &status.hosts {
         let version = host.version.as_deref().unwrap_or("no answer");
-        let how = if host.up { "up".to_owned() } else { format!("down: {}", host.why.join("; ")) };
-        out(&format!("  {:<3} {:<15} {:<10} {version:<18} {how}", host.name, host.address, host.engine.to_string()));
+        let how = if host.up {
+            "up".to_owned()
+        } else {
+            format!("down: {}", host.why.join("; "))
+        };
+        out(&format!(
+            "  {:<3} {:<15} {:<10} {version:<18} {how}",
+            host.name,
+            host.address,
+            host.engine.to_string()
+        ));
     }
     if let (true, Some(config)) = (fresh && status.up, &status.ssh_config) {
         let config = host::quote(&config.to_string_lossy()).into_owned();
-        out(&format!("\nNext: ssh -F {config} a\n      transship doctor --ssh-config {config} a b"));
+        out(&format!(
+            "\nNext: ssh -F {config} a\n      transship doctor --ssh-config {config} a b"
+        ));
     }
 }
 
@@ -102,7 +123,10 @@ fn mode(report: &Report) -> &'static str {
 /// A line on standard error with a label before it; further lines stand below its text.
 fn labelled(label: &str, text: &str) {
     let indent = " ".repeat(measure_text_width(label) + 1);
-    err(&format!("{label} {}", text.trim_end().replace('\n', &format!("\n{indent}"))));
+    err(&format!(
+        "{label} {}",
+        text.trim_end().replace('\n', &format!("\n{indent}"))
+    ));
 }
 
 fn table(report: &Report) {
@@ -111,7 +135,13 @@ fn table(report: &Report) {
     for (index, phase) in report.phases.iter().enumerate() {
         let bytes = phase.bytes.map(size).unwrap_or_default();
         let bracket = match (first, last) {
-            (Some(first), Some(last)) if index == first => if last == first { "─" } else { "┐" },
+            (Some(first), Some(last)) if index == first => {
+                if last == first {
+                    "─"
+                } else {
+                    "┐"
+                }
+            }
             (Some(_), Some(last)) if index == last => "┘",
             (Some(first), Some(last)) if index > first && index < last => "│",
             _ => "",
@@ -122,25 +152,40 @@ fn table(report: &Report) {
             }
             _ => String::new(),
         };
-        out(format!("  {:<11} {:>9.3} s  {bytes:>11}  {bracket}{down}", phase.name, phase.seconds).trim_end());
+        out(format!(
+            "  {:<11} {:>9.3} s  {bytes:>11}  {bracket}{down}",
+            phase.name, phase.seconds
+        )
+        .trim_end());
     }
     let mut facts = Vec::new();
     if let Some(bytes) = report.tarball_bytes {
         facts.push(format!("tarball {bytes} bytes"));
     }
     if let (Some(sent), Some(received)) = (report.bytes_sent, report.bytes_received) {
-        facts.push(format!("on the wire {sent} bytes sent, {received} received"));
+        facts.push(format!(
+            "on the wire {sent} bytes sent, {received} received"
+        ));
     }
     if !facts.is_empty() {
         out(&format!("\n  {}", facts.join("; ")));
     }
     if let Some(seconds) = report.downtime_seconds {
-        out(&format!("  downtime {seconds:.3} s, total {:.3} s\n", report.total_seconds));
+        out(&format!(
+            "  downtime {seconds:.3} s, total {:.3} s\n",
+            report.total_seconds
+        ));
     }
 }
 
 fn plan(report: &Report) {
-    out(&format!("Plan: {} from {} to {}, mode {}\n", report.container, report.source, report.destination, mode(report)));
+    out(&format!(
+        "Plan: {} from {} to {}, mode {}\n",
+        report.container,
+        report.source,
+        report.destination,
+        mode(report)
+    ));
     let mut phase = "";
     for command in &report.plan {
         if command.phase != phase {

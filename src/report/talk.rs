@@ -17,7 +17,12 @@ pub struct Talk {
 
 impl Talk {
     pub fn new(quiet: bool, verbose: bool) -> Self {
-        Talk { quiet, verbose, term: Term::stderr(), open: Mutex::new(false) }
+        Talk {
+            quiet,
+            verbose,
+            term: Term::stderr(),
+            open: Mutex::new(false),
+        }
     }
 
     /// Whether a line is written anew instead of one below the other.
@@ -36,7 +41,9 @@ impl Talk {
         let mut open = self.open.lock().expect("no panic while held");
         let width = usize::from(self.term.size().1).saturating_sub(1);
         let _ = self.term.clear_line();
-        let _ = self.term.write_str(&console::truncate_str(text, width, "…"));
+        let _ = self
+            .term
+            .write_str(&console::truncate_str(text, width, "…"));
         *open = true;
     }
 
@@ -60,7 +67,11 @@ impl Talk {
             Event::Progress { phase, done, total } => {
                 // A line for every tenth of a second would be too much where lines stay.
                 if self.live() {
-                    self.status(&format!("{phase:<11} {} of {}", super::human::size(*done), super::human::size(*total)));
+                    self.status(&format!(
+                        "{phase:<11} {} of {}",
+                        super::human::size(*done),
+                        super::human::size(*total)
+                    ));
                 }
             }
             Event::End { phase, seconds, .. } => {
@@ -68,7 +79,10 @@ impl Talk {
                     self.status(&format!("{phase:<11} done in {seconds:.3} s"));
                 }
             }
-            Event::Undoing { why } => self.status(&format!("undoing     {}", why.lines().next().unwrap_or_default())),
+            Event::Undoing { why } => self.status(&format!(
+                "undoing     {}",
+                why.lines().next().unwrap_or_default()
+            )),
             // Both are in the report.
             Event::Warning(_) | Event::Planned { .. } => {}
         }
@@ -78,7 +92,11 @@ impl Talk {
     pub fn lab(&self, event: &lab::Event) {
         match event {
             lab::Event::Begin { step } => self.status(step),
-            lab::Event::Progress { step, detail, share } => {
+            lab::Event::Progress {
+                step,
+                detail,
+                share,
+            } => {
                 if self.live() {
                     self.status(&format!("{step}: {:.0} %, {detail}", share * 100.0));
                 }

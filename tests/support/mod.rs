@@ -34,7 +34,11 @@ impl Ran {
 
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
         self
     }
 }
@@ -55,14 +59,17 @@ impl Lab {
     /// The lab for tests that leave its hosts as they are; none, said loudly, where there can be no lab.
     pub fn shared() -> Option<&'static Lab> {
         static LAB: OnceLock<Option<Lab>> = OnceLock::new();
-        LAB.get_or_init(|| Lab::up("e2e", "10.84.0.0/24", "docker-26")).as_ref()
+        LAB.get_or_init(|| Lab::up("e2e", "10.84.0.0/24", "docker-26"))
+            .as_ref()
     }
 
     /// Brings up a lab, or repairs it.
     pub fn up(name: &'static str, subnet: &str, engine: &str) -> Option<Lab> {
         let ran = Ran::of(
             transship()
-                .args(["lab", "up", "--lab", name, "--subnet", subnet, "--engine", engine])
+                .args([
+                    "lab", "up", "--lab", name, "--subnet", subnet, "--engine", engine,
+                ])
                 .output()
                 .unwrap(),
         );
@@ -81,7 +88,9 @@ impl Lab {
     /// Runs a shell script in a host.
     pub fn sh(&self, host: &str, script: &str) -> Ran {
         let output = transship()
-            .args(["lab", "exec", "--lab", self.name, host, "--", "sh", "-c", script])
+            .args([
+                "lab", "exec", "--lab", self.name, host, "--", "sh", "-c", script,
+            ])
             .output()
             .unwrap();
         Ran::of(output)
@@ -96,7 +105,10 @@ impl Lab {
     /// The binary with this lab's SSH configuration.
     pub fn transship(&self, args: &[&str]) -> Command {
         let mut command = transship();
-        command.arg("--ssh-config").arg(self.ssh_config()).args(args);
+        command
+            .arg("--ssh-config")
+            .arg(self.ssh_config())
+            .args(args);
         command
     }
 
@@ -106,7 +118,9 @@ impl Lab {
 
     /// `transship migrate NAME --from FROM --to TO` and more.
     pub fn migrate(&self, name: &str, from: &str, to: &str, more: &[&str]) -> Ran {
-        let mut args = vec!["migrate", name, "--from", from, "--to", to, "--mode", "tarball"];
+        let mut args = vec![
+            "migrate", name, "--from", from, "--to", to, "--mode", "tarball",
+        ];
         args.extend(more);
         self.run(&args)
     }
@@ -143,12 +157,25 @@ impl Lab {
     /// migration on either.
     #[track_caller]
     pub fn is_as_before(&self, name: &str) {
-        let state = self.ok("a", &format!("docker inspect -f '{{{{.State.Running}}}} {{{{.State.Paused}}}}' {name}"));
+        let state = self.ok(
+            "a",
+            &format!("docker inspect -f '{{{{.State.Running}}}} {{{{.State.Paused}}}}' {name}"),
+        );
         assert_eq!(state, "true false");
         let before = self.numbers("a", name);
-        self.ok("a", &format!("until [ $(docker logs {name} | wc -l) -ge {} ]; do sleep 0.1; done", before.len() + 2));
+        self.ok(
+            "a",
+            &format!(
+                "until [ $(docker logs {name} | wc -l) -ge {} ]; do sleep 0.1; done",
+                before.len() + 2
+            ),
+        );
         in_order(&self.numbers("a", name), 0);
-        assert_ne!(self.sh("b", &format!("docker inspect {name}")).code, 0, "{name} is on b");
+        assert_ne!(
+            self.sh("b", &format!("docker inspect {name}")).code,
+            0,
+            "{name} is on b"
+        );
         self.nothing_left(name);
     }
 
@@ -156,7 +183,10 @@ impl Lab {
     pub fn nothing_left(&self, name: &str) {
         for host in ["a", "b"] {
             self.ok(host, &format!("! ls -d /var/lib/transship/migrate/{name}"));
-            let left = self.ok(host, "ls -d /var/lib/docker/containers/*/checkpoints/* 2>/dev/null || true");
+            let script = format!(
+                "id=$(docker inspect -f '{{{{.Id}}}}' {name} 2>/dev/null) && ls -d /var/lib/docker/containers/$id/checkpoints/* 2>/dev/null; true"
+            );
+            let left = self.ok(host, &script);
             assert_eq!(left, "", "checkpoints left on {host}");
         }
     }
@@ -165,7 +195,13 @@ impl Lab {
 /// Lines that are numbers; `docker logs --timestamps` may stand before them.
 pub fn numbers(text: &str) -> Vec<u64> {
     text.lines()
-        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("no number: {line}")))
+        .map(|line| {
+            line.rsplit(' ')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap_or_else(|_| panic!("no number: {line}"))
+        })
         .collect()
 }
 
@@ -182,6 +218,9 @@ pub fn fits_schema(document: &Value, schema: &str) {
     let path = format!("{}/docs/schema/{schema}.json", env!("CARGO_MANIFEST_DIR"));
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<String> = validator.iter_errors(document).map(|error| error.to_string()).collect();
+    let errors: Vec<String> = validator
+        .iter_errors(document)
+        .map(|error| error.to_string())
+        .collect();
     assert!(errors.is_empty(), "{errors:?} in {document:#}");
 }

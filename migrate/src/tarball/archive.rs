@@ -1,9 +1,9 @@
 //! Phases `archive` and `unpack`: the tarball on either side.
 
+use crate::Failure;
 use crate::context::{Context, SLOW};
 use crate::leftover;
 use crate::pipeline::{Doubt, Phase};
-use crate::Failure;
 use host::Cmd;
 
 /// Path of the tarball, the same on both hosts.
@@ -27,10 +27,24 @@ impl Phase for Archive {
         let tarball = path(context);
         let images = leftover::images(&context.name);
         let source = &context.source.host;
-        source.text(&Cmd::changes("tar").args(["-czf", &tarball, "-C", &images, "."]).timeout(SLOW))?;
-        let size = source.text(&Cmd::follows("stat").args(["-c", "%s", &tarball]).stand_in("0"))?;
+        source.text(
+            &Cmd::changes("tar")
+                .args(["-czf", &tarball, "-C", &images, "."])
+                .timeout(SLOW),
+        )?;
+        let size = source.text(
+            &Cmd::follows("stat")
+                .args(["-c", "%s", &tarball])
+                .stand_in("0"),
+        )?;
         let bytes = size.trim().parse::<u64>().map_err(|_| {
-            Failure::failed(context.source.name(), format!("the size of {tarball} on {} is `{size}`", context.source.name()))
+            Failure::failed(
+                context.source.name(),
+                format!(
+                    "the size of {tarball} on {} is `{size}`",
+                    context.source.name()
+                ),
+            )
         })?;
         context.measured.tarball_bytes = Some(bytes);
         context.measured.phase_bytes = Some(bytes);
@@ -58,7 +72,9 @@ impl Phase for Unpack {
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
         let tarball = path(context);
         let images = leftover::images(&context.name);
-        let cmd = Cmd::changes("tar").args(["-xzf", &tarball, "-C", &images]).timeout(SLOW);
+        let cmd = Cmd::changes("tar")
+            .args(["-xzf", &tarball, "-C", &images])
+            .timeout(SLOW);
         context.destination.host.text(&cmd)?;
         Ok(())
     }

@@ -3,10 +3,10 @@
 use super::engine_phases::new_id;
 use super::prepare::{Which, remove_folder};
 use crate::Failure;
-use engine::commands;
 use crate::context::{Context, SLOW};
 use crate::leftover::CHECKPOINT;
 use crate::pipeline::{Doubt, Phase};
+use engine::commands;
 use host::Cmd;
 
 /// Where the logs of containers that moved away are kept.
@@ -21,19 +21,32 @@ impl Phase for Clean {
     }
 
     fn title(&self, context: &Context) -> String {
-        format!("remove what was made on the way on {} and {}", context.source.name(), context.destination.name())
+        format!(
+            "remove what was made on the way on {} and {}",
+            context.source.name(),
+            context.destination.name()
+        )
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
         let id = new_id(context);
         remove_folder(context, Which::Destination);
         if !context.destination.docker.restores_from_folder() {
-            let used = format!("{}/{CHECKPOINT}", context.destination.docker.restore_dir(id.as_str()));
-            context.destination.host.text(&Cmd::changes("rm").args(["-rf", &used]))?;
+            let used = format!(
+                "{}/{CHECKPOINT}",
+                context.destination.docker.restore_dir(id.as_str())
+            );
+            context
+                .destination
+                .host
+                .text(&Cmd::changes("rm").args(["-rf", &used]))?;
         }
         let policy = context.container.restart_policy();
         if policy != "no" {
-            context.destination.host.text(&commands::set_restart_policy(&id, &policy))?;
+            context
+                .destination
+                .host
+                .text(&commands::set_restart_policy(&id, &policy))?;
         }
         self.retire_source(context)?;
         remove_folder(context, Which::Source);
@@ -62,7 +75,11 @@ impl Clean {
         let log = format!("{LOGS}/{name}-{}.log", &context.container.id()[..12]);
         let script = r#"umask 077; mkdir -p "$1" && docker logs --timestamps "$3" > "$2" 2>&1"#;
         let host = &context.source.host;
-        host.text(&Cmd::changes("sh").args(["-c", script, "sh", LOGS, &log, name.as_str()]).timeout(SLOW))?;
+        host.text(
+            &Cmd::changes("sh")
+                .args(["-c", script, "sh", LOGS, &log, name.as_str()])
+                .timeout(SLOW),
+        )?;
         host.text(&commands::remove(&name))?;
         context.log_kept = Some(log);
         Ok(())

@@ -24,20 +24,30 @@ impl Phase for Checkpoint {
     }
 
     fn title(&self, context: &Context) -> String {
-        format!("freeze {} on {} and write its images", context.name, context.source.name())
+        format!(
+            "freeze {} on {} and write its images",
+            context.name,
+            context.source.name()
+        )
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
         let name = context.name.clone();
         context.layout = layout(&context.source, &name)?;
         let host = &context.source.host;
-        let cmd = commands::checkpoint_create(&name, &leftover::images(&name), &leftover::checkpoint());
+        let cmd =
+            commands::checkpoint_create(&name, &leftover::images(&name), &leftover::checkpoint());
         self.begun = true;
         let last_sign = Instant::now();
         let output = host.run(&cmd)?;
         if output.status != 0 {
             let error = host::HostError::failed(host.name(), &cmd, &output);
-            return Err(criu_log::explain(&context.source, context.container.id(), &leftover::images(&name), error.into()));
+            return Err(criu_log::explain(
+                &context.source,
+                context.container.id(),
+                &leftover::images(&name),
+                error.into(),
+            ));
         }
         context.measured.last_sign_on_source = Some(last_sign);
         if context.options.dry_run {
@@ -54,7 +64,10 @@ impl Phase for Checkpoint {
             if Instant::now() >= deadline {
                 return Err(Failure::failed(
                     host.name(),
-                    format!("{name} still runs on {} after its checkpoint was made", host.name()),
+                    format!(
+                        "{name} still runs on {} after its checkpoint was made",
+                        host.name()
+                    ),
                 ));
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -99,7 +112,15 @@ impl Phase for Create {
         let host = &context.destination.host;
         let printed = host.text(&recreated.create.stand_in("the-new-id"))?;
         let id = printed.lines().last().unwrap_or_default();
-        let id = Name::new(id).map_err(|_| Failure::failed(host.name(), format!("docker create on {} printed `{printed}` instead of an id", host.name())))?;
+        let id = Name::new(id).map_err(|_| {
+            Failure::failed(
+                host.name(),
+                format!(
+                    "docker create on {} printed `{printed}` instead of an id",
+                    host.name()
+                ),
+            )
+        })?;
         self.id = Some(id.clone());
         for connect in &recreated.connect {
             host.text(connect)?;
@@ -115,7 +136,10 @@ impl Phase for Create {
         // By its id where it is known: a container that somebody else gave the name is not ours.
         let Some(which) = self.id.clone() else {
             if let Ok(Some(_)) = ask::container(&*context.destination.host, &context.new_name) {
-                let (name, on) = (context.new_name.clone(), context.destination.name().to_owned());
+                let (name, on) = (
+                    context.new_name.clone(),
+                    context.destination.name().to_owned(),
+                );
                 context.warn(format!(
                     "a container {name} was perhaps made on {on}; if you did not make it, on {on}: docker rm {name}"
                 ));
@@ -125,7 +149,11 @@ impl Phase for Create {
         let cmd = commands::remove_force(&which);
         let side = &context.destination;
         if let Err(error) = side.host.text(&cmd) {
-            let text = format!("the container made on {} could not be removed: {error}; run there: {}", side.name(), cmd.line());
+            let text = format!(
+                "the container made on {} could not be removed: {error}; run there: {}",
+                side.name(),
+                cmd.line()
+            );
             context.warn(text);
         }
         Ok(())
@@ -144,20 +172,33 @@ impl Phase for Restore {
     }
 
     fn title(&self, context: &Context) -> String {
-        format!("start {} on {} from the checkpoint", context.new_name, context.destination.name())
+        format!(
+            "start {} on {} from the checkpoint",
+            context.new_name,
+            context.destination.name()
+        )
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
         let id = new_id(context);
         let images = leftover::images(&context.name);
-        let path = context.source.docker.checkpoint_path(&images, context.container.id(), CHECKPOINT);
+        let path =
+            context
+                .source
+                .docker
+                .checkpoint_path(&images, context.container.id(), CHECKPOINT);
         self.begun = true;
         let Side { host, docker } = &context.destination;
         for cmd in leftover::restore(docker, id.as_str(), &id, &path) {
             let output = host.run(&cmd)?;
             if output.status != 0 {
                 let error = host::HostError::failed(host.name(), &cmd, &output);
-                return Err(criu_log::explain(&context.destination, id.as_str(), &images, error.into()));
+                return Err(criu_log::explain(
+                    &context.destination,
+                    id.as_str(),
+                    &images,
+                    error.into(),
+                ));
             }
         }
         context.measured.first_sign_on_destination = Some(Instant::now());

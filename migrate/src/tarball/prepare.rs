@@ -1,9 +1,9 @@
 //! Phase `prepare`: the work folders, which are locks too, and a source that stays down once frozen.
 
+use crate::Failure;
 use crate::context::{Context, Side};
 use crate::leftover;
 use crate::pipeline::{Doubt, Phase};
-use crate::Failure;
 use engine::commands;
 
 /// Makes the work folders; takes away a restart policy that would start the frozen container anew.
@@ -20,7 +20,11 @@ impl Phase for Prepare {
     }
 
     fn title(&self, context: &Context) -> String {
-        format!("folders for the images on {} and {}", context.source.name(), context.destination.name())
+        format!(
+            "folders for the images on {} and {}",
+            context.source.name(),
+            context.destination.name()
+        )
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
@@ -30,7 +34,10 @@ impl Phase for Prepare {
         context.destination.host.text(&leftover::create(name))?;
         self.destination_folder = true;
         if context.container.restart_policy() != "no" {
-            context.source.host.text(&commands::set_restart_policy(name, "no"))?;
+            context
+                .source
+                .host
+                .text(&commands::set_restart_policy(name, "no"))?;
             self.policy_taken = true;
         }
         Ok(())
@@ -38,9 +45,13 @@ impl Phase for Prepare {
 
     fn undo(&mut self, context: &mut Context) -> Result<(), Doubt> {
         if self.policy_taken {
-            let update = commands::set_restart_policy(&context.name, &context.container.restart_policy());
+            let update =
+                commands::set_restart_policy(&context.name, &context.container.restart_policy());
             if let Err(error) = context.source.host.text(&update) {
-                context.warn(format!("the restart policy could not be put back: {error}; {}", update.line()));
+                context.warn(format!(
+                    "the restart policy could not be put back: {error}; {}",
+                    update.line()
+                ));
             }
         }
         let (source, destination) = (self.source_folder, self.destination_folder);
@@ -74,7 +85,11 @@ pub(super) fn remove_folder(context: &mut Context, which: Which) {
     let cmd = leftover::remove(&context.name);
     let side = which.of(context);
     if let Err(error) = side.host.text(&cmd) {
-        let text = format!("the images could not be removed from {}: {error}; run there: {}", side.name(), cmd.line());
+        let text = format!(
+            "the images could not be removed from {}: {error}; run there: {}",
+            side.name(),
+            cmd.line()
+        );
         context.warn(text);
     }
 }

@@ -1,12 +1,12 @@
 //! Phase `verify`, and the proofs that undoing needs: exactly one copy runs.
 
 use super::engine_phases::{layout, new_id};
-use crate::{Failure, ask};
-use engine::commands;
 use crate::context::Context;
 use crate::layout::WentOn;
 use crate::leftover::{self, CHECKPOINT};
 use crate::pipeline::{Doubt, Phase};
+use crate::{Failure, ask};
+use engine::commands;
 use host::Cmd;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,11 @@ impl Phase for Verify {
     }
 
     fn title(&self, context: &Context) -> String {
-        format!("does {} run on {}, and did it go on?", context.new_name, context.destination.name())
+        format!(
+            "does {} run on {}, and did it go on?",
+            context.new_name,
+            context.destination.name()
+        )
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
@@ -33,7 +37,10 @@ impl Phase for Verify {
             return Ok(());
         }
         let id = new_id(context);
-        let (name, destination) = (context.new_name.clone(), context.destination.name().to_owned());
+        let (name, destination) = (
+            context.new_name.clone(),
+            context.destination.name().to_owned(),
+        );
         let until = Instant::now() + STEADY;
         loop {
             let Some(now) = layout(&context.destination, &id)? else {
@@ -81,7 +88,11 @@ pub(super) fn stop_on_destination(context: &mut Context) -> Result<(), Doubt> {
     let mut why;
     loop {
         why = match side.host.run(&remove) {
-            Ok(output) if output.status == 0 || output.stderr_text().contains("No such container") => return Ok(()),
+            Ok(output)
+                if output.status == 0 || output.stderr_text().contains("No such container") =>
+            {
+                return Ok(());
+            }
             Ok(output) => output.stderr_text().trim().to_owned(),
             Err(error) => error.to_string(),
         };
@@ -90,10 +101,13 @@ pub(super) fn stop_on_destination(context: &mut Context) -> Result<(), Doubt> {
         let kill = Cmd::changes("runc").args(["--root", &root, "kill", id.as_str(), "KILL"]);
         let _ = side.host.run(&kill);
         if runs_in_runc(context, &root, id.as_str()) == Some(false) {
-                let name = context.destination.name().to_owned();
-                let text = format!("the engine on {name} does not answer ({why}); nothing of the container runs there; once it does: {}", remove.line());
-                context.warn(text);
-                return Ok(());
+            let name = context.destination.name().to_owned();
+            let text = format!(
+                "the engine on {name} does not answer ({why}); nothing of the container runs there; once it does: {}",
+                remove.line()
+            );
+            context.warn(text);
+            return Ok(());
         }
         if Instant::now() >= until {
             break;
@@ -106,9 +120,15 @@ pub(super) fn stop_on_destination(context: &mut Context) -> Result<(), Doubt> {
     let mut back = leftover::restart_lines(&context.source.docker, &context.container, &name);
     back.push(leftover::remove(&name).line());
     Err(Doubt {
-        what: format!("it is not known whether {name} runs on {destination} ({why}); on {source} it is stopped, its images are in {}", leftover::folder(&name)),
+        what: format!(
+            "it is not known whether {name} runs on {destination} ({why}); on {source} it is stopped, its images are in {}",
+            leftover::folder(&name)
+        ),
         fix: vec![
-            format!("on {destination}, to be sure that it does not run there: {}", remove.line()),
+            format!(
+                "on {destination}, to be sure that it does not run there: {}",
+                remove.line()
+            ),
             format!("then on {source}: {}", back.join(" && ")),
         ],
     })
@@ -122,7 +142,10 @@ fn runs_in_runc(context: &Context, root: &str, id: &str) -> Option<bool> {
         .run(&Cmd::reads("runc").args(["--root", root, "state", id]))
         .ok()?;
     if output.status != 0 {
-        return output.stderr_text().contains("does not exist").then_some(false);
+        return output
+            .stderr_text()
+            .contains("does not exist")
+            .then_some(false);
     }
     let state: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
     Some(state["status"] != "stopped")
@@ -133,9 +156,13 @@ pub(super) fn bring_back(context: &mut Context) -> Result<(), Doubt> {
     let name = context.name.clone();
     let source = context.source.name().to_owned();
     let doubt = |why: String| Doubt {
-        what: format!("{name} could not be brought back on {source}: {why}; its images are in {} there", leftover::folder(&name)),
+        what: format!(
+            "{name} could not be brought back on {source}: {why}; its images are in {} there",
+            leftover::folder(&name)
+        ),
         fix: {
-            let mut lines = leftover::restart_lines(&context.source.docker, &context.container, &name);
+            let mut lines =
+                leftover::restart_lines(&context.source.docker, &context.container, &name);
             lines.push(leftover::remove(&name).line());
             vec![format!("on {source}: {}", lines.join(" && "))]
         },
@@ -153,20 +180,34 @@ pub(super) fn bring_back(context: &mut Context) -> Result<(), Doubt> {
     if state.running {
         if state.paused {
             let resume = commands::unpause(&name);
-            context.source.host.text(&resume).map_err(|error| doubt(error.to_string()))?;
+            context
+                .source
+                .host
+                .text(&resume)
+                .map_err(|error| doubt(error.to_string()))?;
         }
         // It was never stopped, or an engine that leaves it running let it go on.
         context.measured.last_sign_on_source = None;
         return Ok(());
     }
     let id = context.container.id();
-    let path = context.source.docker.checkpoint_path(&leftover::images(&name), id, CHECKPOINT);
+    let path = context
+        .source
+        .docker
+        .checkpoint_path(&leftover::images(&name), id, CHECKPOINT);
     for cmd in leftover::restore(&context.source.docker, id, &name, &path) {
-        context.source.host.text(&cmd).map_err(|error| doubt(error.to_string()))?;
+        context
+            .source
+            .host
+            .text(&cmd)
+            .map_err(|error| doubt(error.to_string()))?;
     }
     if !context.source.docker.restores_from_folder() {
         let used = format!("{}/{CHECKPOINT}", context.source.docker.restore_dir(id));
-        let _ = context.source.host.text(&Cmd::changes("rm").args(["-rf", &used]));
+        let _ = context
+            .source
+            .host
+            .text(&Cmd::changes("rm").args(["-rf", &used]));
     }
     match went_on(context) {
         Ok(true) => Ok(()),

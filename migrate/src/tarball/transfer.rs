@@ -22,25 +22,36 @@ impl Phase for Transfer {
     }
 
     fn title(&self, context: &Context) -> String {
-        format!("{} to {}", context.source.name(), context.destination.name())
+        format!(
+            "{} to {}",
+            context.source.name(),
+            context.destination.name()
+        )
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
         let tarball = archive::path(context);
         let read = Cmd::follows("cat").arg(&tarball).timeout(SLOW);
         let write = r#"umask 077; cat > "$1" && sha256sum < "$1""#;
-        let write = Cmd::changes("sh").args(["-c", write, "sh", &tarball]).timeout(SLOW);
+        let write = Cmd::changes("sh")
+            .args(["-c", write, "sh", &tarball])
+            .timeout(SLOW);
         let mut from = context.source.host.open(&read)?;
         let mut to = context.destination.host.open(&write)?;
         let (bytes, sum) = copy(context, &mut *from, &mut *to)?;
-        to.close_stdin().map_err(|error| lost(context.destination.name(), &write, &error))?;
+        to.close_stdin()
+            .map_err(|error| lost(context.destination.name(), &write, &error))?;
         let mut said = String::new();
-        to.read_to_string(&mut said).map_err(|error| lost(context.destination.name(), &write, &error))?;
+        to.read_to_string(&mut said)
+            .map_err(|error| lost(context.destination.name(), &write, &error))?;
         // What crossed the network towards the destination is what its connection sent, or, where the
         // destination is this machine, what the source's connection received.
         context.measured.wire = match (to.wire(), from.wire()) {
             (Some((sent, received)), _) => Some(WireBytes { sent, received }),
-            (None, Some((sent, received))) => Some(WireBytes { sent: received, received: sent }),
+            (None, Some((sent, received))) => Some(WireBytes {
+                sent: received,
+                received: sent,
+            }),
             (None, None) => None,
         };
         context.measured.phase_bytes = Some(bytes);
@@ -55,7 +66,9 @@ impl Phase for Transfer {
         if context.options.dry_run {
             return Ok(());
         }
-        if Some(bytes) != context.measured.tarball_bytes || said.split_whitespace().next() != Some(&sum) {
+        if Some(bytes) != context.measured.tarball_bytes
+            || said.split_whitespace().next() != Some(&sum)
+        {
             let destination = context.destination.name();
             return Err(Failure::failed(
                 destination,
@@ -81,7 +94,11 @@ fn lost(host: &str, cmd: &Cmd, error: &std::io::Error) -> Failure {
 }
 
 /// Copies all of `from` to `to`; returns the bytes and their SHA-256 in hexadecimal.
-fn copy(context: &Context, from: &mut dyn Stream, to: &mut dyn Stream) -> Result<(u64, String), Failure> {
+fn copy(
+    context: &Context,
+    from: &mut dyn Stream,
+    to: &mut dyn Stream,
+) -> Result<(u64, String), Failure> {
     let total = context.measured.tarball_bytes.unwrap_or(0);
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
@@ -89,7 +106,10 @@ fn copy(context: &Context, from: &mut dyn Stream, to: &mut dyn Stream) -> Result
     let mut told = Instant::now();
     loop {
         if context.is_interrupted() {
-            return Err(Failure::new(Kind::Interrupted, format!("interrupted during transfer, {done} of {total} bytes sent")));
+            return Err(Failure::new(
+                Kind::Interrupted,
+                format!("interrupted during transfer, {done} of {total} bytes sent"),
+            ));
         }
         let n = from
             .read(&mut buffer)
@@ -104,10 +124,18 @@ fn copy(context: &Context, from: &mut dyn Stream, to: &mut dyn Stream) -> Result
         done += n as u64;
         if told.elapsed() >= TICK {
             told = Instant::now();
-            context.tell(Event::Progress { phase: "transfer", done, total });
+            context.tell(Event::Progress {
+                phase: "transfer",
+                done,
+                total,
+            });
         }
     }
-    let sum = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Ok((done, sum))
 }
 
@@ -120,6 +148,11 @@ fn write_failure(context: &Context, error: &std::io::Error) -> Failure {
         .host
         .text(&Cmd::follows("df").args(["-hP", &folder]))
         .unwrap_or_default();
-    Failure::failed(destination, format!("the tarball could not be written on {destination}: {error}\n{free}"))
-        .fix(format!("make room below {folder} on {destination}, then run the same command again"))
+    Failure::failed(
+        destination,
+        format!("the tarball could not be written on {destination}: {error}\n{free}"),
+    )
+    .fix(format!(
+        "make room below {folder} on {destination}, then run the same command again"
+    ))
 }
