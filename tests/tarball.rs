@@ -46,6 +46,7 @@ fn a_counter_goes_on_back_and_forth_ten_times_and_no_number_is_lost_or_twice() {
 fn the_report_says_what_happened_and_fits_its_schema() {
     let Some(lab) = Lab::shared() else { return };
     let name = "reported";
+    lab.forget("reported2");
     lab.counter(name, "0.2", "--restart always");
     let report = lab
         .migrate(

@@ -4,9 +4,10 @@ use crate::{Failure, leftover};
 use engine::{Docker, Name};
 use host::{Cmd, Host};
 
-/// Memory of all processes of a container, in bytes: about the size of its images.
+/// Memory of all processes of a container, in bytes: about the size of its images. Processes that end
+/// while it is read count nothing.
 pub(crate) fn memory(host: &dyn Host, container: &Name) -> Result<u64, Failure> {
-    let script = r#"docker top "$1" -o pid | while read -r pid; do grep -s '^VmRSS:' "/proc/$pid/status"; done"#;
+    let script = r#"docker top "$1" -o pid | while read -r pid; do grep -s '^VmRSS:' "/proc/$pid/status"; done; true"#;
     let text = host.text(&Cmd::reads("sh").args(["-c", script, "sh", container.as_str()]))?;
     Ok(sum_kib(&text) * 1024)
 }

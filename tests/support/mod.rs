@@ -143,7 +143,7 @@ impl Lab {
         for host in ["a", "b"] {
             self.sh(
                 host,
-                &format!("docker rm -f {name}; rm -rf /var/lib/transship/migrate/{name} /var/lib/transship/logs/{name}-*"),
+                &format!("docker rm -f {name} >/dev/null 2>&1; rm -rf /var/lib/transship/migrate/{name} /var/lib/transship/logs/{name}-*"),
             );
         }
     }
