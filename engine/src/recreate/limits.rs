@@ -2,7 +2,6 @@
 
 use super::From;
 use super::line::{Line, items};
-use serde_json::Value;
 
 /// What Docker gives a container that asks for no size (64 MiB).
 const DEFAULT_SHM: i64 = 64 * 1024 * 1024;
@@ -88,18 +87,6 @@ fn memory(from: &From, line: &mut Line) {
 fn decimal(nano: i64) -> String {
     let text = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Whether a value is what an engine reports for something never set.
-pub(super) fn is_unset(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(on) => !on,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.iter().all(is_unset),
-        Value::Object(map) => map.is_empty(),
-    }
 }
 
 #[cfg(test)]
