@@ -155,9 +155,23 @@ fn words(container: &Container) -> (Option<&Value>, Option<&Value>) {
     (container.raw().get("Path"), container.raw().get("Args"))
 }
 
+/// Sorts a list of texts, without a prefix that some of them may have.
+fn sort(list: &mut Value, prefix: &str) {
+    let Some(texts) = list.as_array() else {
+        return;
+    };
+    let texts = texts.iter().filter_map(Value::as_str);
+    let mut texts: Vec<&str> = texts
+        .map(|text| text.strip_prefix(prefix).unwrap_or(text))
+        .collect();
+    texts.sort_unstable();
+    *list = texts.into();
+}
+
 /// The engine's JSON, brought into a form in which equal configuration is equal.
 fn comparable(container: &Container) -> Value {
     let mut raw = container.raw().clone();
+    sort(&mut raw["Config"]["Env"], "");
     if let Some(mounts) = raw.get_mut("Mounts").map(Value::take) {
         let list = mounts.as_array().cloned().unwrap_or_default();
         let by_destination: Map<String, Value> = list
@@ -175,9 +189,9 @@ fn comparable(container: &Container) -> Value {
         raw["Mounts"] = Value::Object(by_destination);
     }
     let host = &mut raw["HostConfig"];
-    // The client puts them in no order.
-    if let Some(binds) = host["Binds"].as_array_mut() {
-        binds.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
+    // The client puts them in no order, and engines write capabilities with or without the prefix.
+    for key in ["Binds", "CapAdd", "CapDrop"] {
+        sort(&mut host[key], if key == "Binds" { "" } else { "CAP_" });
     }
     if host["Isolation"] == "default" {
         host["Isolation"] = "".into();
@@ -225,6 +239,17 @@ fn walk(before: &Value, after: &Value, path: &mut Vec<String>, found: &mut Vec<D
                 path,
                 found,
             );
+            path.pop();
+        }
+        return;
+    }
+    if let (Value::Array(one), Value::Array(other)) = (before, after)
+        && one.len() == other.len()
+        && one.iter().chain(other).all(Value::is_object)
+    {
+        for (number, (one, other)) in one.iter().zip(other).enumerate() {
+            path.push(number.to_string());
+            walk(one, other, path, found);
             path.pop();
         }
         return;

@@ -4,12 +4,12 @@ use engine::{Container, Docker, EngineError, Name, differences, recreate};
 use host::Output;
 use serde_json::{Value, json};
 
-const VERSION_17: &str = include_str!("data/docker-17.09.1/version.json");
-const INFO_17: &str = include_str!("data/docker-17.09.1/info.json");
-const VERSION_26: &str = include_str!("data/docker-26.1.5/version.json");
-const INFO_26: &str = include_str!("data/docker-26.1.5/info.json");
+const VERSION_17: &str = include_str!("../../tests/data/docker-17.09.1/version.json");
+const INFO_17: &str = include_str!("../../tests/data/docker-17.09.1/info.json");
+const VERSION_26: &str = include_str!("../../tests/data/docker-26.1.5/version.json");
+const INFO_26: &str = include_str!("../../tests/data/docker-26.1.5/info.json");
 /// One container a line: its case, options, image and description; written by the test of `real.rs`.
-const CONTAINERS_26: &str = include_str!("data/docker-26.1.5/containers.jsonl");
+const CONTAINERS_26: &str = include_str!("../../tests/data/docker-26.1.5/containers.jsonl");
 
 fn said(stdout: &str, stderr: &str, status: i32) -> Output {
     Output {
