@@ -2,6 +2,7 @@
 
 use crate::Name;
 use host::Cmd;
+use serde_json::Value;
 use std::time::Duration;
 
 /// A dump of a large container into a slow folder takes minutes; a hung one is given up after this.
@@ -34,6 +35,28 @@ pub fn inspect_image(image: &str) -> Cmd {
 #[must_use]
 pub fn inspect_volume(volume: &Name) -> Cmd {
     reads(&["volume", "inspect", volume.as_str()])
+}
+
+/// Makes a volume like another: same name, driver, options and labels, without its data. `inspected` is one entry of
+/// what [`inspect_volume`] printed; None where it is not.
+#[must_use]
+pub fn create_volume(inspected: &Value) -> Option<Cmd> {
+    let name = Name::new(inspected["Name"].as_str()?).ok()?;
+    let mut cmd = changes(&["volume", "create"]);
+    if let Some(driver) = inspected["Driver"]
+        .as_str()
+        .filter(|driver| *driver != "local")
+    {
+        cmd = cmd.arg("--driver").arg(driver);
+    }
+    for (option, key) in [("--opt", "Options"), ("--label", "Labels")] {
+        for (key, value) in inspected[key].as_object().into_iter().flatten() {
+            cmd = cmd
+                .arg(option)
+                .arg(format!("{key}={}", value.as_str().unwrap_or_default()));
+        }
+    }
+    Some(cmd.arg(name.as_str()))
 }
 
 /// Everything about a network.
@@ -230,6 +253,20 @@ mod tests {
             logs(&web, &last).line(),
             "docker logs --since 0 --timestamps --tail 1 web"
         );
+        let volume = serde_json::json!({"Name": "data", "Driver": "local", "Labels": {"l": "1"}, "Options": {"type": "tmpfs"}});
+        assert_eq!(
+            create_volume(&volume).unwrap().args,
+            [
+                "volume",
+                "create",
+                "--opt",
+                "type=tmpfs",
+                "--label",
+                "l=1",
+                "data"
+            ]
+        );
+        assert_eq!(create_volume(&serde_json::json!({"Name": "-f"})), None);
         assert!(stop(&web, 100).timeout > Duration::from_secs(100));
     }
 }

@@ -1,7 +1,7 @@
 //! Real engines: each case is created and started on one, made anew on the other, and compared.
 //!
 //! `ENGINE_A` and `ENGINE_B` are the words to put before a command so that it runs on the host of that engine
-//! (`ip netns exec …`, `ssh …`); both empty or unset: this machine's own Docker. `ENGINE_RECORD` is a file that the
+//! (`ip netns exec …`, `ssh …`, `env` for this machine's own Docker, which it then fills and empties); may be the same. `ENGINE_RECORD` is a file that the
 //! descriptions are written to, one JSON object a line, as in `tests/data` of the workspace.
 
 use engine::{Container, Docker, Name, commands, differences, recreate};
@@ -241,12 +241,14 @@ fn words(line: &str) -> Vec<String> {
 #[test]
 fn containers_made_anew_are_the_same() {
     let (a, b) = (Behind::new("ENGINE_A"), Behind::new("ENGINE_B"));
+    if a.prefix.is_empty() || b.prefix.is_empty() {
+        eprintln!("SKIPPED: ENGINE_A and ENGINE_B name no engines to test with");
+        return;
+    }
     let (from, to) = match (Docker::probe(&a), Docker::probe(&b)) {
         (Ok(from), Ok(to)) => (from, to),
         (Err(error), _) | (_, Err(error)) => {
-            eprintln!(
-                "SKIPPED: no Docker to test with: {error} (ENGINE_A and ENGINE_B name other hosts)"
-            );
+            eprintln!("SKIPPED: no Docker to test with: {error}");
             return;
         }
     };
@@ -338,7 +340,9 @@ fn containers_made_anew_are_the_same() {
             );
             let shares = difference.path == "HostConfig/NetworkMode"
                 && before.network_mode().starts_with("container:");
-            if difference.allowed.is_none() && !shares {
+            let dropped = difference.path.contains("BlkioDevice")
+                && new.notes.iter().any(|note| note.contains("drops --device"));
+            if difference.allowed.is_none() && !shares && !dropped {
                 writeln!(lost, "{case}: {difference:?}\n    by {}", create.line()).unwrap();
             }
         }

@@ -303,7 +303,7 @@ fn an_old_destination_gets_no_option_that_it_does_not_know_and_says_so() {
         ("security", "systempaths=unconfined", "unmasked"),
         ("namespaces", "--cgroupns", "cgroup namespace"),
         ("network-fields", "driver-opt", "driver options"),
-        ("mounts", "bind-recursive", ""),
+        ("mounts", "bind-recursive", "bind-nonrecursive"),
         ("plain", "--pull", ""),
     ] {
         let (container, image) = case(name_of_case);
@@ -315,6 +315,32 @@ fn an_old_destination_gets_no_option_that_it_does_not_know_and_says_so() {
         );
         let noted = new.notes.iter().any(|line| line.contains(note)) || name_of_case == "process";
         assert!(note.is_empty() || noted, "{name_of_case}: {:?}", new.notes);
+    }
+}
+
+#[test]
+fn block_device_limits() {
+    // The client of 26.1.5 drops them, and the kernel of the recording had no weights: so not recorded.
+    let (container, image) = case("plain");
+    let mut json = container.raw().clone();
+    json["HostConfig"]["BlkioWeight"] = json!(300);
+    json["HostConfig"]["BlkioWeightDevice"] = json!([{"Path": "/dev/vda", "Weight": 200}]);
+    json["HostConfig"]["BlkioDeviceReadBps"] = json!([{"Path": "/dev/vda", "Rate": 1_048_576}]);
+    json["HostConfig"]["BlkioDeviceWriteIOps"] = json!([{"Path": "/dev/vda", "Rate": 100}]);
+    let container = Container::parse(json.to_string().as_bytes()).unwrap();
+    let new = |version: &str| recreate(&container, &image, &name(), &docker_as(version));
+    let line = new("28.5.2").create.line();
+    let expected = "--blkio-weight 300 --blkio-weight-device /dev/vda:200 --device-read-bps /dev/vda:1048576 --device-write-iops /dev/vda:100";
+    assert!(line.contains(expected), "{line}");
+    for (version, notes) in [
+        ("24.0.9", 0),
+        ("25.0.6", 2),
+        ("25.0.7", 0),
+        ("26.1.5", 2),
+        ("27.1.1", 2),
+        ("27.1.2", 0),
+    ] {
+        assert_eq!(new(version).notes.len(), notes, "{version}");
     }
 }
 

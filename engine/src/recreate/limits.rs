@@ -32,6 +32,12 @@ pub(super) fn options(from: &From, line: &mut Line) {
         ("device-read-iops", "BlkioDeviceReadIOps", "Rate"),
         ("device-write-iops", "BlkioDeviceWriteIOps", "Rate"),
     ] {
+        if value == "Rate" && !items(&host[key]).is_empty() && from.docker.drops_device_rates() {
+            line.note(format!(
+                "the destination's client {} drops --{name} without a word; limit the device by hand, or use 27.1.2 or later",
+                from.docker.client
+            ));
+        }
         for device in items(&host[key]) {
             let path = device["Path"].as_str().unwrap_or_default();
             line.option(name, format!("{path}:{}", device[value]));
