@@ -6,13 +6,16 @@ mod support;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard};
-use support::{Lab, Ran, fits_schema, in_order};
+use support::{Lab, Ran, fits_schema, in_order, transship};
 
 /// The hosts are broken and mended by one test at a time; each begins with whole ones.
 fn lab() -> Option<(MutexGuard<'static, ()>, Lab)> {
     static TURN: Mutex<()> = Mutex::new(());
-    // A test that failed leaves the lock poisoned and the lab to be repaired.
-    let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    // A test that failed leaves the lock poisoned and its hosts broken.
+    let turn = TURN.lock().unwrap_or_else(|poisoned| {
+        let _ = transship().args(["lab", "down", "--lab", "faults"]).output();
+        poisoned.into_inner()
+    });
     Some((turn, Lab::up("faults", "10.85.0.0/24", "docker-26")?))
 }
 

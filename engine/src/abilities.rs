@@ -158,7 +158,7 @@ impl Docker {
     /// 26.0.0, and 28.0 and later, configure the network through the process id of the created task,
     /// which a restored task doesn't have yet; 26.0.1 to 27.5 do it in a hook. It applies to every network mode
     /// that makes a new namespace, `none` too. Source: moby, `initializeCreatedTask` in each release;
-    /// measured: 26.1.5 works, 28.5.2 doesn't.
+    /// measured: on 26.1.5 bridge and `none` work; on 28.5.2 neither does, `host` does.
     fn loses_new_network_namespace(&self) -> bool {
         within(&self.version, (26, 0, 0), (26, 0, 1)) || self.daemon_since(28, 0)
     }
@@ -194,6 +194,27 @@ impl Docker {
     /// `--network name=…,driver-opt=…`: since 19.03.
     pub(crate) fn has_network_fields(&self) -> bool {
         self.both_since(19, 3)
+    }
+
+    /// `bind-nonrecursive` in `--mount`: since 19.03.
+    pub(crate) fn has_bind_nonrecursive_field(&self) -> bool {
+        self.both_since(19, 3)
+    }
+
+    /// `volume-subpath` in `--mount`: since 26.0.
+    pub(crate) fn has_volume_subpath_field(&self) -> bool {
+        self.both_since(26, 0)
+    }
+
+    /// `image-subpath` in `--mount`: since 28.0.
+    pub(crate) fn has_image_subpath_field(&self) -> bool {
+        self.both_since(28, 0)
+    }
+
+    /// Whether the client silently drops `--device-read-bps` and its like (docker/cli#5321); measured on 26.1.5.
+    /// Source: docker/cli, `GetList` in `opts/throttledevice.go` of each release.
+    pub(crate) fn drops_device_rates(&self) -> bool {
+        within(&self.client, (25, 0, 0), (25, 0, 7)) || within(&self.client, (26, 0, 0), (27, 1, 2))
     }
 
     /// `gw-priority`: since 28.0.

@@ -2,6 +2,7 @@
 
 use crate::Name;
 use host::Cmd;
+use serde_json::Value;
 use std::time::Duration;
 
 /// A dump of a large container into a slow folder takes minutes; a hung one is given up after this.
@@ -36,6 +37,28 @@ pub fn inspect_volume(volume: &Name) -> Cmd {
     reads(&["volume", "inspect", volume.as_str()])
 }
 
+/// Makes a volume like another: same name, driver, options and labels, without its data. `inspected` is one entry of
+/// what [`inspect_volume`] printed; None where it is not.
+#[must_use]
+pub fn create_volume(inspected: &Value) -> Option<Cmd> {
+    let name = Name::new(inspected["Name"].as_str()?).ok()?;
+    let mut cmd = changes(&["volume", "create"]);
+    if let Some(driver) = inspected["Driver"]
+        .as_str()
+        .filter(|driver| *driver != "local")
+    {
+        cmd = cmd.arg("--driver").arg(driver);
+    }
+    for (option, key) in [("--opt", "Options"), ("--label", "Labels")] {
+        for (key, value) in inspected[key].as_object().into_iter().flatten() {
+            cmd = cmd
+                .arg(option)
+                .arg(format!("{key}={}", value.as_str().unwrap_or_default()));
+        }
+    }
+    Some(cmd.arg(name.as_str()))
+}
+
 /// Everything about a network.
 #[must_use]
 pub fn inspect_network(network: &Name) -> Cmd {
@@ -46,11 +69,11 @@ pub fn inspect_network(network: &Name) -> Cmd {
 /// seconds after this has returned: see [`state`] and [`wait_exit`].
 #[must_use]
 pub fn checkpoint_create(container: &Name, dir: &str, name: &Name) -> Cmd {
-    let dir = format!("--checkpoint-dir={dir}");
     changes(&[
         "checkpoint",
         "create",
-        &dir,
+        "--checkpoint-dir",
+        dir,
         container.as_str(),
         name.as_str(),
     ])
@@ -60,8 +83,14 @@ pub fn checkpoint_create(container: &Name, dir: &str, name: &Name) -> Cmd {
 /// Removes a checkpoint, also what a failed `checkpoint create` left behind.
 #[must_use]
 pub fn checkpoint_remove(container: &Name, dir: &str, name: &Name) -> Cmd {
-    let dir = format!("--checkpoint-dir={dir}");
-    changes(&["checkpoint", "rm", &dir, container.as_str(), name.as_str()])
+    changes(&[
+        "checkpoint",
+        "rm",
+        "--checkpoint-dir",
+        dir,
+        container.as_str(),
+        name.as_str(),
+    ])
 }
 
 /// Restores a created container from a checkpoint, of `dir` or of the container's own folder. On a container that
@@ -70,9 +99,10 @@ pub fn checkpoint_remove(container: &Name, dir: &str, name: &Name) -> Cmd {
 pub fn start_from(container: &Name, dir: Option<&str>, name: &Name) -> Cmd {
     let mut cmd = changes(&["start"]);
     if let Some(dir) = dir {
-        cmd = cmd.arg(format!("--checkpoint-dir={dir}"));
+        cmd = cmd.arg("--checkpoint-dir").arg(dir);
     }
-    cmd.arg(format!("--checkpoint={name}"))
+    cmd.arg("--checkpoint")
+        .arg(name.as_str())
         .arg(container.as_str())
         .timeout(CHECKPOINT_TIMEOUT)
 }
@@ -154,13 +184,13 @@ pub struct Logs {
 pub fn logs(container: &Name, what: &Logs) -> Cmd {
     let mut cmd = reads(&["logs"]);
     if let Some(since) = &what.since {
-        cmd = cmd.arg(format!("--since={since}"));
+        cmd = cmd.arg("--since").arg(since);
     }
     if what.timestamps {
         cmd = cmd.arg("--timestamps");
     }
     if let Some(tail) = what.tail {
-        cmd = cmd.arg(format!("--tail={tail}"));
+        cmd = cmd.arg("--tail").arg(tail.to_string());
     }
     cmd.arg(container.as_str())
 }
@@ -188,9 +218,8 @@ pub fn wait_exit(container: &Name, at_most: Duration) -> Cmd {
 #[must_use]
 pub fn events(container: &Name, since: &str, until: &str) -> Cmd {
     reads(&["events", "--format", "{{json .}}"])
-        .arg(format!("--since={since}"))
-        .arg(format!("--until={until}"))
-        .arg(format!("--filter=container={container}"))
+        .args(["--since", since, "--until", until, "--filter"])
+        .arg(format!("container={container}"))
 }
 
 #[cfg(test)]
@@ -204,16 +233,16 @@ mod tests {
         let create = checkpoint_create(&web, "/tmp/my dir", &cp);
         assert_eq!(
             create.line(),
-            "docker checkpoint create '--checkpoint-dir=/tmp/my dir' web cp1"
+            "docker checkpoint create --checkpoint-dir '/tmp/my dir' web cp1"
         );
         assert!(create.timeout > Duration::from_secs(300));
         assert_eq!(
             start_from(&web, Some("/d"), &cp).line(),
-            "docker start --checkpoint-dir=/d --checkpoint=cp1 web"
+            "docker start --checkpoint-dir /d --checkpoint cp1 web"
         );
         assert_eq!(
             start_from(&web, None, &cp).line(),
-            "docker start --checkpoint=cp1 web"
+            "docker start --checkpoint cp1 web"
         );
         let last = Logs {
             since: Some("0".to_owned()),
@@ -222,8 +251,22 @@ mod tests {
         };
         assert_eq!(
             logs(&web, &last).line(),
-            "docker logs --since=0 --timestamps --tail=1 web"
+            "docker logs --since 0 --timestamps --tail 1 web"
         );
+        let volume = serde_json::json!({"Name": "data", "Driver": "local", "Labels": {"l": "1"}, "Options": {"type": "tmpfs"}});
+        assert_eq!(
+            create_volume(&volume).unwrap().args,
+            [
+                "volume",
+                "create",
+                "--opt",
+                "type=tmpfs",
+                "--label",
+                "l=1",
+                "data"
+            ]
+        );
+        assert_eq!(create_volume(&serde_json::json!({"Name": "-f"})), None);
         assert!(stop(&web, 100).timeout > Duration::from_secs(100));
     }
 }

@@ -8,6 +8,7 @@
 mod abilities;
 pub mod commands;
 mod container;
+mod differences;
 mod docker;
 mod error;
 mod name;
@@ -16,6 +17,7 @@ mod version;
 
 pub use abilities::Why;
 pub use container::{Container, Mount, Network};
+pub use differences::{Difference, differences};
 pub use docker::Docker;
 pub use error::EngineError;
 pub use name::{BadName, Name};

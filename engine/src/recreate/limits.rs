@@ -2,7 +2,6 @@
 
 use super::From;
 use super::line::{Line, items};
-use serde_json::Value;
 
 /// What Docker gives a container that asks for no size (64 MiB).
 const DEFAULT_SHM: i64 = 64 * 1024 * 1024;
@@ -33,6 +32,12 @@ pub(super) fn options(from: &From, line: &mut Line) {
         ("device-read-iops", "BlkioDeviceReadIOps", "Rate"),
         ("device-write-iops", "BlkioDeviceWriteIOps", "Rate"),
     ] {
+        if value == "Rate" && !items(&host[key]).is_empty() && from.docker.drops_device_rates() {
+            line.note(format!(
+                "the destination's client {} drops --{name} without a word; limit the device by hand, or use 27.1.2 or later",
+                from.docker.client
+            ));
+        }
         for device in items(&host[key]) {
             let path = device["Path"].as_str().unwrap_or_default();
             line.option(name, format!("{path}:{}", device[value]));
@@ -88,18 +93,6 @@ fn memory(from: &From, line: &mut Line) {
 fn decimal(nano: i64) -> String {
     let text = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Whether a value is what an engine reports for something never set.
-pub(super) fn is_unset(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(on) => !on,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.iter().all(is_unset),
-        Value::Object(map) => map.is_empty(),
-    }
 }
 
 #[cfg(test)]

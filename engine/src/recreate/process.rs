@@ -95,9 +95,7 @@ fn terminal(config: &Value, line: &mut Line) {
     }
     line.flag("interactive");
     if config["StdinOnce"] != true {
-        // Else `docker create` attaches standard input too, which means: close it when the first client leaves.
-        line.option("attach", "stdout");
-        line.option("attach", "stderr");
+        line.note("standard input is closed once the first client that attaches to it leaves: docker create -i has it no other way");
     }
 }
 

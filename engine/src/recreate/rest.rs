@@ -1,8 +1,8 @@
 //! Runtime, logs, annotations, and whatever nobody foresaw.
 
 use super::From;
-use super::limits::is_unset;
 use super::line::{Line, pairs};
+use crate::differences::is_unset;
 
 /// Keys of `HostConfig` that are carried, or that mean nothing for a new container.
 const KNOWN: &[&str] = &[

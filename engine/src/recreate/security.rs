@@ -65,7 +65,7 @@ fn security_opt(from: &From, line: &mut Line) {
         match profile {
             // The client has put the profile itself in place of its file's name.
             Some(profile) if profile.trim_start().starts_with('{') => {
-                line.option("security-opt", "seccomp=/dev/stdin");
+                line.option("security-opt", "seccomp=/proc/self/fd/0");
                 line.stdin = profile.as_bytes().to_vec();
             }
             _ if implied && option == "label=disable" => {}

@@ -61,7 +61,7 @@ fn mount(from: &From, mount: &Value, line: &mut Line) -> String {
         list.push("readonly".to_owned());
     }
     bind_fields(from, &mount["BindOptions"], &mut list, line);
-    volume_fields(&mount["VolumeOptions"], &mut list);
+    volume_fields(from, &mount["VolumeOptions"], &mut list, line);
     let tmpfs = &mount["TmpfsOptions"];
     if let Some(size) = tmpfs["SizeBytes"].as_i64().filter(|size| *size != 0) {
         list.push(format!("tmpfs-size={size}"));
@@ -80,6 +80,12 @@ fn mount(from: &From, mount: &Value, line: &mut Line) -> String {
         .filter(|path| !path.is_empty())
     {
         list.push(format!("image-subpath={path}"));
+        known(
+            from,
+            from.docker.has_image_subpath_field(),
+            "image-subpath",
+            line,
+        );
     }
     fields(&list)
 }
@@ -93,13 +99,17 @@ fn bind_fields(from: &From, options: &Value, list: &mut Vec<String>, line: &mut 
     }
     let recursive = from.docker.has_bind_recursive_field();
     if options["NonRecursive"] == true {
-        list.push(
-            if recursive {
-                "bind-recursive=disabled"
-            } else {
-                "bind-nonrecursive=true"
-            }
-            .to_owned(),
+        let field = if recursive {
+            "bind-recursive=disabled"
+        } else {
+            "bind-nonrecursive=true"
+        };
+        list.push(field.to_owned());
+        known(
+            from,
+            recursive || from.docker.has_bind_nonrecursive_field(),
+            field,
+            line,
         );
     }
     for (key, value) in [
@@ -110,10 +120,7 @@ fn bind_fields(from: &From, options: &Value, list: &mut Vec<String>, line: &mut 
             if recursive {
                 list.push(format!("bind-recursive={value}"));
             } else {
-                line.note(format!(
-                    "the destination's Docker {} has no bind-recursive={value}",
-                    from.docker.version
-                ));
+                known(from, false, &format!("bind-recursive={value}"), line);
             }
         }
     }
@@ -122,12 +129,29 @@ fn bind_fields(from: &From, options: &Value, list: &mut Vec<String>, line: &mut 
     }
 }
 
-fn volume_fields(options: &Value, list: &mut Vec<String>) {
+/// Notes a field that the destination does not know. Most are given all the same: that Docker refuses the container is
+/// better than another mount than before.
+fn known(from: &From, known: bool, field: &str, line: &mut Line) {
+    if !known {
+        line.note(format!(
+            "the destination's Docker {} has no {field} in --mount",
+            from.docker.version
+        ));
+    }
+}
+
+fn volume_fields(from: &From, options: &Value, list: &mut Vec<String>, line: &mut Line) {
     if options["NoCopy"] == true {
         list.push("volume-nocopy".to_owned());
     }
     if let Some(path) = options["Subpath"].as_str().filter(|path| !path.is_empty()) {
         list.push(format!("volume-subpath={path}"));
+        known(
+            from,
+            from.docker.has_volume_subpath_field(),
+            "volume-subpath",
+            line,
+        );
     }
     for (key, value) in pairs(&options["Labels"]) {
         list.push(format!("volume-label={key}={value}"));
