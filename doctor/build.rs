@@ -224,11 +224,7 @@ fn main() {
         if theme == "noise" {
             let read: Lines = read(&path);
             for (name, list) in [("NOISE", &read.noise), ("FOLLOWUP", &read.followup)] {
-                writeln!(
-                    lines,
-                    "/// `noise.toml`.\npub static {name}: &[Known] = &["
-                )
-                .unwrap();
+                writeln!(lines, "/// `noise.toml`.\npub static {name}: &[Known] = &[").unwrap();
                 for l in list {
                     let i = patterns.add(&l.line);
                     writeln!(lines, "Known {{ pattern: {i}, why: {:?} }},", l.why).unwrap();

@@ -28,9 +28,21 @@ fn every_rule_explains_its_examples() {
 fn ids_are_short_names() {
     for rule in RULES {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
-        assert!(rule.id.chars().all(fits) && rule.id.len() <= 40, "{}", rule.id);
-        assert!(!rule.title.ends_with('.'), "{}: a title is no sentence", rule.id);
-        assert!(rule.cause.ends_with('.'), "{}: a cause is a sentence", rule.id);
+        assert!(
+            rule.id.chars().all(fits) && rule.id.len() <= 40,
+            "{}",
+            rule.id
+        );
+        assert!(
+            !rule.title.ends_with('.'),
+            "{}: a title is no sentence",
+            rule.id
+        );
+        assert!(
+            rule.cause.ends_with('.'),
+            "{}: a cause is a sentence",
+            rule.id
+        );
         assert!(doctor::explain::rule(rule.id).is_some());
     }
     assert!(rule("no-such-rule").is_none());

@@ -112,7 +112,10 @@ fn ask(rule: &'static Rule, sign: &Sign, scan: &Scan) -> Says {
         confidence = confidence.lower();
     }
     if let Some(line) = sign.none.iter().find_map(|p| scan.hits(*p).first()) {
-        return Says::No(format!("line {line} speaks against it: {}", scan.text(*line)));
+        return Says::No(format!(
+            "line {line} speaks against it: {}",
+            scan.text(*line)
+        ));
     }
     // The place of a case is where its own line is; lines that must be there too are shown after it.
     lines.truncate(EVIDENCE);
@@ -120,9 +123,11 @@ fn ask(rule: &'static Rule, sign: &Sign, scan: &Scan) -> Says {
         lines.extend(scan.hits(*pattern).first());
     }
     let mut seen = Vec::new();
-    lines.retain(|l| !seen.contains(l) && (seen.len() < EVIDENCE) && {
-        seen.push(*l);
-        true
+    lines.retain(|l| {
+        !seen.contains(l) && (seen.len() < EVIDENCE) && {
+            seen.push(*l);
+            true
+        }
     });
     Says::Yes(Case {
         rule,

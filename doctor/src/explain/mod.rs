@@ -112,7 +112,11 @@ pub fn explain(mut log: impl BufRead, given: &Given) -> io::Result<Explanation> 
     }
     Ok(Explanation {
         unexplained: judge::unexplained(&scan),
-        collect: if sure { Vec::new() } else { judge::collect(&scan) },
+        collect: if sure {
+            Vec::new()
+        } else {
+            judge::collect(&scan)
+        },
         diagnoses,
         ruled_out,
         lines: scan.lines,

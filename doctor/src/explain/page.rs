@@ -6,7 +6,10 @@ use super::rule::{Component, Confidence, PATTERNS, RULES, Rule, Sign};
 
 /// The page of a rule, in Markdown.
 pub fn page(rule: &Rule) -> String {
-    let mut out = format!("# {}\n\n`{}`\n\n{}\n\n## Fix\n\n", rule.title, rule.id, rule.cause);
+    let mut out = format!(
+        "# {}\n\n`{}`\n\n{}\n\n## Fix\n\n",
+        rule.title, rule.id, rule.cause
+    );
     for fix in rule.fix {
         writeln!(out, "- {fix}").expect("a String takes all");
     }

@@ -198,7 +198,11 @@ mod tests {
             ("6.13-6.15", (6, 13, 0)),
             ("4", (4, 0, 0)),
         ] {
-            assert_eq!(lenient(text), Some(Version::new(want.0, want.1, want.2)), "{text}");
+            assert_eq!(
+                lenient(text),
+                Some(Version::new(want.0, want.1, want.2)),
+                "{text}"
+            );
         }
         assert_eq!(lenient("unknown"), None);
     }
@@ -209,7 +213,10 @@ mod tests {
         versions.read(b"(00.000031) Version: 3.16 (gitid v3.16)");
         versions.read(b"(00.000044) Running on node7 Linux 5.15.0-1046-azure #53 SMP");
         assert_eq!(versions.holds(Component::Criu, "<3.17"), Holds::Yes);
-        assert!(matches!(versions.holds(Component::Kernel, ">=6.13"), Holds::No(_)));
+        assert!(matches!(
+            versions.holds(Component::Kernel, ">=6.13"),
+            Holds::No(_)
+        ));
         assert_eq!(versions.holds(Component::Docker, "*"), Holds::Unknown);
     }
 
@@ -221,7 +228,13 @@ mod tests {
             ..Given::default()
         });
         versions.read(b"(00.000031) Version: 3.16 (gitid v3.16)");
-        assert!(matches!(versions.holds(Component::Criu, "<4"), Holds::No(_)));
-        assert!(matches!(versions.holds(Component::Docker, "*"), Holds::No(_)));
+        assert!(matches!(
+            versions.holds(Component::Criu, "<4"),
+            Holds::No(_)
+        ));
+        assert!(matches!(
+            versions.holds(Component::Docker, "*"),
+            Holds::No(_)
+        ));
     }
 }
