@@ -156,6 +156,14 @@ fn explained(cases: &mut Vec<Case>, ruled_out: &mut Vec<RuledOut>) {
 
 fn diagnosis(case: Case, first: Option<usize>, succeeded: bool, scan: &Scan) -> Diagnosis {
     let mut confidence = case.confidence;
+    if case.rank == Rank::Hint {
+        let most = if scan.failed {
+            Confidence::Low
+        } else {
+            Confidence::Medium
+        };
+        confidence = confidence.min(most);
+    }
     if first.is_some_and(|first| case.first() > first) {
         confidence = confidence.min(Confidence::Medium);
     }

@@ -58,6 +58,11 @@ const WORDS: &[(&str, Word)] = &[
     ("dumping failed", Word::Failed),
     ("restoring failed", Word::Failed),
     ("criu failed", Word::Failed),
+    ("because of failure", Word::Failed),
+    ("by signal", Word::Failed),
+    ("error (criu/pie/", Word::Failed),
+    ("error (pie/", Word::Failed),
+    ("bug at", Word::Failed),
     ("restore finished successfully", Word::Succeeded),
     ("dumping finished successfully", Word::Succeeded),
     ("log file: /", Word::LogPath),
@@ -244,7 +249,7 @@ fn read_line(log: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     }
 }
 
-/// Without colours and carriage returns, and with the quotes that word processors have bent made straight.
+/// Without colours, carriage returns and the escapes of quoted quotes, and with bent quotes made straight.
 fn clean(raw: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(raw.len());
     let mut rest = raw;
@@ -262,7 +267,8 @@ fn clean(raw: &[u8]) -> Vec<u8> {
                 line.push(b'"');
                 after
             }
-            (b'\r', _) => tail,
+            // A message quoted inside of another one.
+            (b'\\', [b'"' | b'\\', ..]) | (b'\r', _) => tail,
             _ => {
                 line.push(first);
                 tail
