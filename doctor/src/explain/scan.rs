@@ -54,6 +54,7 @@ const WORDS: &[(&str, Word)] = &[
     ("error:", Word::Error),
     ("level=error", Word::Error),
     ("erro[", Word::Error),
+    ("error response from daemon", Word::Error),
     ("error response from daemon", Word::Failed),
     ("dumping failed", Word::Failed),
     ("restoring failed", Word::Failed),
@@ -161,7 +162,7 @@ impl Scan {
                 && let Some(m) = regex(id).find(&text)
                 && m.start() < seam
                 && m.end() > seam + 1
-                && !self.hits[id].contains(&(self.lines - 1))
+                && !self.hits[id].iter().any(|l| *l + 1 >= self.lines)
             {
                 self.keep(id, self.lines - 1, &text);
             }
