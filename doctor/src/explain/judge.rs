@@ -138,15 +138,17 @@ fn ask(rule: &'static Rule, sign: &Sign, scan: &Scan) -> Says {
     })
 }
 
-/// Takes out the causes that another one explains.
+/// Takes out the causes that another one of at least their rank explains.
 fn explained(cases: &mut Vec<Case>, ruled_out: &mut Vec<RuledOut>) {
-    let by: Vec<(&'static str, &'static str)> = cases
+    let by: Vec<(&'static str, Rank, &'static str)> = cases
         .iter()
         .filter(|c| c.confidence > Confidence::Low)
-        .flat_map(|c| c.rule.over.iter().map(|o| (*o, c.rule.id)))
+        .flat_map(|c| c.rule.over.iter().map(|o| (*o, c.rank, c.rule.id)))
         .collect();
     cases.retain(|case| {
-        let Some((_, cause)) = by.iter().find(|(id, _)| *id == case.rule.id) else {
+        let explains =
+            |(id, rank, _): &&(&str, Rank, &str)| *id == case.rule.id && *rank <= case.rank;
+        let Some((_, _, cause)) = by.iter().find(explains) else {
             return true;
         };
         ruled_out.push(out(case.rule, format!("its lines follow from {cause}")));
