@@ -69,16 +69,18 @@ struct Line {
     why: String,
 }
 
-/// Every pattern once, with literals of which any matching line must contain one.
+/// Every pattern once, with literals of which any matching line must contain one, and whether it gives a line a
+/// meaning (and is not only a condition).
 #[derive(Default)]
 struct Patterns {
     index: BTreeMap<String, usize>,
-    list: Vec<(String, Vec<String>)>,
+    list: Vec<(String, Vec<String>, bool)>,
 }
 
 impl Patterns {
-    fn add(&mut self, regex: &str) -> usize {
+    fn add(&mut self, regex: &str, meaning: bool) -> usize {
         if let Some(&i) = self.index.get(regex) {
+            self.list[i].2 |= meaning;
             return i;
         }
         let hir = regex_syntax::ParserBuilder::new()
@@ -93,13 +95,13 @@ impl Patterns {
             "pattern {regex:?}: no literals of 3 characters, one of which every match contains: {literals:?}"
         );
         let lower = literals.iter().map(|l| l.to_ascii_lowercase());
-        self.list.push((regex.to_owned(), lower.collect()));
+        self.list.push((regex.to_owned(), lower.collect(), meaning));
         self.index.insert(regex.to_owned(), self.list.len() - 1);
         self.list.len() - 1
     }
 
-    fn add_all(&mut self, patterns: &[String]) -> Vec<usize> {
-        patterns.iter().map(|p| self.add(p)).collect()
+    fn add_all(&mut self, patterns: &[String], meaning: bool) -> Vec<usize> {
+        patterns.iter().map(|p| self.add(p, meaning)).collect()
     }
 }
 
@@ -183,9 +185,9 @@ fn rule(out: &mut String, theme: &str, r: &Rule, patterns: &mut Patterns) {
         write!(
             out,
             "Sign {{ any: &{:?}, all: &{:?}, none: &{:?}, with: {}, need: {}, rank: Rank::{}, weight: {}, confidence: Confidence::{} }}, ",
-            patterns.add_all(&s.any),
-            patterns.add_all(&s.all),
-            patterns.add_all(&s.none),
+            patterns.add_all(&s.any, true),
+            patterns.add_all(&s.all, false),
+            patterns.add_all(&s.none, false),
             ranges(id, &s.with),
             ranges(id, &s.need),
             name(id, &s.rank, &["Cause", "Symptom", "Hint"]),
@@ -226,7 +228,7 @@ fn main() {
             for (name, list) in [("NOISE", &read.noise), ("FOLLOWUP", &read.followup)] {
                 writeln!(lines, "/// `noise.toml`.\npub static {name}: &[Known] = &[").unwrap();
                 for l in list {
-                    let i = patterns.add(&l.line);
+                    let i = patterns.add(&l.line, true);
                     writeln!(lines, "Known {{ pattern: {i}, why: {:?} }},", l.why).unwrap();
                 }
                 lines.push_str("];\n");
@@ -245,11 +247,13 @@ fn main() {
     let mut out = format!(
         "/// Every rule, by file and in the order of the file.\npub static RULES: &[Rule] = &[\n{rules}];\n{lines}"
     );
-    out.push_str(
-        "/// Every pattern once: the regex, and literals of which every match contains one.\npub static PATTERNS: &[(&str, &[&str])] = &[\n",
-    );
-    for (regex, literals) in &patterns.list {
-        writeln!(out, "({regex:?}, &{literals:?}),").unwrap();
+    out.push_str("/// Every pattern once.\npub static PATTERNS: &[Pattern] = &[\n");
+    for (regex, literals, meaning) in &patterns.list {
+        writeln!(
+            out,
+            "Pattern {{ regex: {regex:?}, literals: &{literals:?}, meaning: {meaning} }},"
+        )
+        .unwrap();
     }
     out.push_str("];\n");
     let target = Path::new(&env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("rules.rs");

@@ -32,7 +32,7 @@ fn describe(sign: &Sign) -> String {
     let list = |patterns: &[usize], joint: &str| {
         let quoted: Vec<String> = patterns
             .iter()
-            .map(|p| format!("`` {} ``", PATTERNS[*p].0))
+            .map(|p| format!("`` {} ``", PATTERNS[*p].regex))
             .collect();
         quoted.join(joint)
     };

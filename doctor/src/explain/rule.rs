@@ -118,6 +118,17 @@ pub struct Rule {
     pub signs: &'static [Sign],
 }
 
+/// A regular expression, case-insensitive, for one line.
+#[derive(Debug)]
+pub struct Pattern {
+    /// As it stands in the rules.
+    pub regex: &'static str,
+    /// Every line that matches contains one of these, in some case.
+    pub literals: &'static [&'static str],
+    /// A line that matches is known; others are only conditions of a sign.
+    pub meaning: bool,
+}
+
 /// A line whose meaning is known and which is no cause.
 #[derive(Debug)]
 pub struct Known {
@@ -134,7 +145,7 @@ pub(super) fn regex(index: usize) -> &'static Regex {
     static COMPILED: OnceLock<Vec<OnceLock<Regex>>> = OnceLock::new();
     let slots = COMPILED.get_or_init(|| PATTERNS.iter().map(|_| OnceLock::new()).collect());
     slots[index].get_or_init(|| {
-        RegexBuilder::new(PATTERNS[index].0)
+        RegexBuilder::new(PATTERNS[index].regex)
             .case_insensitive(true)
             .unicode(false)
             .build()

@@ -140,7 +140,7 @@ impl Scan {
             // The pattern is tried even if enough lines are kept: a known line must not count as unexplained.
             if (self.hits[pattern].len() < KEPT || error) && regex(pattern).is_match(line) {
                 self.keep(pattern, self.lines, line);
-                known = true;
+                known |= PATTERNS[pattern].meaning;
                 self.noise += usize::from(NOISE.iter().any(|n| n.pattern == pattern));
             }
         }
@@ -197,8 +197,8 @@ fn automaton() -> &'static (AhoCorasick, Vec<usize>) {
     static AUTOMATON: OnceLock<(AhoCorasick, Vec<usize>)> = OnceLock::new();
     AUTOMATON.get_or_init(|| {
         let (mut literals, mut owners) = (Vec::new(), Vec::new());
-        for (index, (_, list)) in PATTERNS.iter().enumerate() {
-            literals.extend_from_slice(list);
+        for (index, pattern) in PATTERNS.iter().enumerate() {
+            literals.extend_from_slice(pattern.literals);
             owners.resize(literals.len(), index);
         }
         for (index, (word, _)) in WORDS.iter().enumerate() {
