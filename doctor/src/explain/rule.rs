@@ -74,7 +74,7 @@ impl Component {
     }
 }
 
-/// One way in which a cause shows. Patterns are indices into [`PATTERNS`].
+/// One way in which a cause shows. Patterns are indices into the table of all patterns.
 #[derive(Debug)]
 pub struct Sign {
     /// One of these lines must be there; they are the evidence.
@@ -132,7 +132,7 @@ pub struct Pattern {
 /// A line whose meaning is known and which is no cause.
 #[derive(Debug)]
 pub struct Known {
-    /// An index into [`PATTERNS`].
+    /// An index into the table of all patterns.
     pub pattern: usize,
     /// Why it does not matter.
     pub why: &'static str,
