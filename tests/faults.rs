@@ -92,7 +92,7 @@ chmod +x /usr/local/bin/docker"#,
     assert_eq!(on_b, "", "a second copy runs on b: {report:#}");
     in_order(&lab.numbers("a", name), 0);
     // What could not be removed from b is said, with the command.
-    assert!(report["warnings"].to_string().contains("docker rm -f"), "{report:#}");
+    assert!(report["warnings"].to_string().contains("docker rm --force"), "{report:#}");
     Lab::up("faults", "10.85.0.0/24", "docker-26");
     assert_ne!(lab.ok("b", &format!("docker ps -q --filter name={name} | wc -l")), "1");
     lab.forget(name);
