@@ -157,7 +157,10 @@ mod tests {
         let cmd = Cmd::reads("docker")
             .args(["inspect", "it's", "$(rm)", ""])
             .env("LC_ALL", "a b");
-        assert_eq!(cmd.line(), r#"LC_ALL='a b' docker inspect "it's" '$(rm)' ''"#);
+        assert_eq!(
+            cmd.line(),
+            r#"LC_ALL='a b' docker inspect "it's" '$(rm)' ''"#
+        );
     }
 
     #[test]

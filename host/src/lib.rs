@@ -6,10 +6,15 @@
 
 mod cmd;
 mod error;
+pub mod facts;
+mod fake;
 mod local;
+pub mod version;
 
 pub use cmd::{Cmd, Effect, Output, quote};
 pub use error::{HostError, Result};
+pub use facts::{CriuCheck, Facts, Hardware};
+pub use fake::Fake;
 pub use local::Local;
 
 use std::io::{Read, Write};

@@ -261,7 +261,10 @@ mod tests {
         Local.put(path.to_str().unwrap(), b"secret", 0o600).unwrap();
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(std::fs::read(&path).unwrap(), b"secret");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }
