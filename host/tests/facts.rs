@@ -225,6 +225,29 @@ fn a_fake_host_answers_with_a_transcript() {
     );
 }
 
+#[test]
+fn a_processor_is_judged_by_criu_on_the_other_host() {
+    // CRIU's own words for a mismatch.
+    let refused = Output {
+        status: 1,
+        stdout: b"Error (criu/arch/x86/cpu.c:257): cpu: CPU xsave size mismatch (2432/832)\n"
+            .to_vec(),
+        ..Output::default()
+    };
+    let fake = Fake::new("b").on_output("sh -c", refused);
+    let judgement = host::facts::criu::judge_cpu(&fake, "GUNW").unwrap();
+    assert!(!judgement.good && judgement.text.ends_with("(2432/832)"));
+    assert_eq!(fake.ran()[0].stdin, b"GUNW");
+    if !Facts::gather(&Local).unwrap().tools.contains_key("criu") {
+        eprintln!("SKIPPED: a real judgement, since CRIU is not installed here");
+        return;
+    }
+    let check = CriuCheck::gather(&Local).unwrap();
+    let image = check.cpuinfo.unwrap().image.unwrap();
+    let judgement = host::facts::criu::judge_cpu(&Local, &image).unwrap();
+    assert!(judgement.good, "{}", judgement.text);
+}
+
 /// Transcripts with bytes changed, cut and repeated: near enough to the real form to get deep
 /// into the parsers.
 fn damaged() -> impl Strategy<Value = String> {

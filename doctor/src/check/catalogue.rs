@@ -63,44 +63,63 @@ pub(super) fn meta(
     }
 }
 
-/// Runs checks one after the other; one that panics is reported and the rest goes on.
-pub(super) fn run<T: ?Sized>(checks: &[Check<T>], subject: &T) -> Vec<Verdict> {
-    checks.iter().map(|check| judge(check, subject)).collect()
+/// Runs checks one after the other; one that panics is reported and the rest goes on. `names`
+/// are the words of general fixes (`HOST`) and what the user calls them.
+pub(super) fn run<T: ?Sized>(
+    checks: &[Check<T>],
+    subject: &T,
+    names: &[(&str, &str)],
+) -> Vec<Verdict> {
+    checks
+        .iter()
+        .map(|check| judge(check, subject, names))
+        .collect()
 }
 
-fn judge<T: ?Sized>(check: &Check<T>, subject: &T) -> Verdict {
-    let outcome = catch_unwind(AssertUnwindSafe(|| (check.judge)(subject))).unwrap_or_else(|panic| {
-        let said = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("it said nothing");
-        Outcome::warn("this check broke down, which is a mistake in transship")
-            .found(said.to_owned())
-            .because("what it looks at was not judged")
-            .fix("report it, with the output of `transship doctor --json`")
-    });
+fn judge<T: ?Sized>(check: &Check<T>, subject: &T, names: &[(&str, &str)]) -> Verdict {
+    let outcome =
+        catch_unwind(AssertUnwindSafe(|| (check.judge)(subject))).unwrap_or_else(|panic| {
+            let said = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("it said nothing");
+            Outcome::warn("this check broke down, which is a mistake in transship")
+                .found(said.to_owned())
+                .because("what it looks at was not judged")
+                .fix("report it, with the output of `transship doctor --json`")
+        });
     let meta = &check.meta;
     let bad = matches!(outcome.status, Status::Warn | Status::Fail);
     Verdict {
         id: meta.id.to_string(),
         group: meta.group,
         status: outcome.status,
-        needed_because: bad.then(|| {
-            outcome
-                .because
-                .unwrap_or_else(|| meta.why.to_string())
-        }),
+        needed_because: bad.then(|| outcome.because.unwrap_or_else(|| meta.why.to_string())),
         found: match outcome.found {
             None if bad => Some(outcome.sentence.clone()),
             found => found,
         },
         fix: match (bad, outcome.fix.is_empty()) {
-            (true, true) => vec![meta.fix.to_string()],
+            (true, true) => vec![general_fix(&meta.fix, names)],
             _ => outcome.fix,
         },
         sentence: outcome.sentence,
         ignored: false,
+    }
+}
+
+/// A check's general fix for these hosts; a command alone loses its quotes, so that it can be pasted.
+fn general_fix(fix: &str, names: &[(&str, &str)]) -> String {
+    let named = names.iter().fold(fix.to_owned(), |fix, (word, name)| {
+        fix.replace(word, &::host::quote(name))
+    });
+    match named
+        .strip_prefix('`')
+        .and_then(|rest| rest.strip_suffix('`'))
+    {
+        Some(command) if !command.contains('`') => command.to_owned(),
+        _ => named,
     }
 }
 
@@ -133,13 +152,16 @@ impl Meta {
     }
 }
 
-/// A text as a sentence of its own: capital letter and full stop.
+/// A text as a sentence of its own: capital letter and full stop, but for commands and names.
 fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(|c| c.to_uppercase().to_string());
-    let body = format!("{}{}", first.unwrap_or_default(), chars.as_str());
-    // A command stays as it can be pasted.
-    if text.starts_with('`') || body.ends_with(['.', '`']) {
+    let first = text.split(' ').next().unwrap_or_default();
+    let is_word = first.chars().all(|c| c.is_ascii_lowercase());
+    let body = match text.get(..1) {
+        Some(letter) if is_word => letter.to_uppercase() + &text[1..],
+        _ => text.to_owned(),
+    };
+    let is_command = text.starts_with('`') && text.ends_with('`');
+    if is_command || body.ends_with('.') {
         return body;
     }
     format!("{body}.")
@@ -148,6 +170,16 @@ fn sentence(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_general_fix_names_the_host_and_can_be_pasted() {
+        let names = [("HOST", "root@my host")];
+        assert_eq!(
+            general_fix("`transship provision HOST`", &names),
+            "transship provision 'root@my host'"
+        );
+        assert_eq!(general_fix("`a`, then `b`", &names), "`a`, then `b`");
+    }
 
     #[test]
     fn a_check_that_panics_is_reported_and_the_rest_goes_on() {
@@ -159,7 +191,7 @@ mod tests {
             }),
             Check::new(meta("b"), |_: &u32| Outcome::fail("no")),
         ];
-        let verdicts = run(&checks, &3);
+        let verdicts = run(&checks, &3, &[]);
         assert_eq!(verdicts[0].status, Status::Warn);
         assert_eq!(verdicts[0].found.as_deref(), Some("number 3"));
         assert_eq!(verdicts[1].status, Status::Fail);

@@ -45,9 +45,12 @@ struct Fault {
     cgroup: Option<u32>,
     setting: Option<String>,
     lsm: Option<String>,
-    apparmor: Option<bool>,
-    iptables_nft: Option<bool>,
-    no_ipv6: Option<bool>,
+    #[serde(default)]
+    apparmor: bool,
+    #[serde(default)]
+    iptables_nft: bool,
+    #[serde(default)]
+    no_ipv6: bool,
     release: Option<String>,
     unless_package: Option<(String, String)>,
     status: Severity,
@@ -79,140 +82,197 @@ impl Range {
     }
 }
 
-impl Fault {
-    /// All conditions, the cheap and certain ones first: one that does not hold settles it, even
-    /// where another is not known.
-    fn holds(&self, subject: &Subject<'_>) -> Holds {
+/// One condition of a fault.
+#[derive(Clone, Copy)]
+enum Condition<'f> {
+    Arch(&'f str),
+    Like(&'f str),
+    Release(&'f str),
+    Kernel(&'f Range),
+    Flag(&'f str),
+    Cgroup(u32),
+    Setting(&'f str),
+    Lsm(&'f str),
+    AppArmor,
+    IptablesNft,
+    NoIpv6,
+    Glibc(&'f Range),
+    Criu(&'f Range),
+    Unless(&'f str, &'f str),
+}
+
+impl Condition<'_> {
+    /// Who is hit, in words.
+    fn words(self) -> String {
+        match self {
+            Condition::Arch(name) => name.to_owned(),
+            Condition::Like(id) => format!("{id} and what derives from it"),
+            Condition::Release(part) => format!("Linux *{part}*"),
+            Condition::Kernel(range) => range.text("Linux"),
+            Condition::Flag(flag) => format!("a processor with {flag}"),
+            Condition::Cgroup(number) => format!("cgroup v{number}"),
+            Condition::Setting(option) => format!("a kernel with CONFIG_{option}"),
+            Condition::Lsm(name) => format!("a host with the security module {name}"),
+            Condition::AppArmor => "a host with AppArmor".to_owned(),
+            Condition::IptablesNft => "iptables that writes nftables rules".to_owned(),
+            Condition::NoIpv6 => "a host without IPv6".to_owned(),
+            Condition::Glibc(range) => range.text("glibc"),
+            Condition::Criu(range) => range.text("CRIU"),
+            Condition::Unless(name, part) => format!("any package {name} but {part}"),
+        }
+    }
+
+    fn holds(self, subject: &Subject<'_>) -> Holds {
         let facts = subject.facts;
-        let libc = facts.libc.as_ref().filter(|libc| libc.name == "glibc");
-        let conditions: [Option<Holds>; 14] = [
-            self.arch.as_ref().map(|arch| {
+        match self {
+            Condition::Arch(name) => {
                 let machine = subject.machine().ok_or("the architecture is not known")?;
-                Ok(machine == arch)
-            }),
-            self.like.as_ref().map(|id| {
+                Ok(machine == name)
+            }
+            Condition::Like(id) => {
                 let os = facts.os.as_ref().ok_or("the distribution is not known")?;
                 Ok(os.is_like(id))
-            }),
-            self.release
-                .as_ref()
-                .map(|part| Ok(subject.release().contains(part))),
-            self.kernel
-                .as_ref()
-                .map(|range| range.holds(subject.kernel(), "the kernel's version is not known")),
-            self.flag.as_ref().map(|flag| {
+            }
+            Condition::Release(part) => Ok(subject.release().contains(part)),
+            Condition::Kernel(range) => {
+                range.holds(subject.kernel(), "the kernel's version is not known")
+            }
+            Condition::Flag(flag) => {
                 let cpu = facts.cpu.as_ref().ok_or("the processor is not known")?;
                 Ok(cpu.flags.contains(flag))
-            }),
-            self.cgroup.map(|number| {
+            }
+            Condition::Cgroup(number) => {
                 let cgroup = subject.cgroup().ok_or("the cgroup version is not known")?;
                 Ok(cgroup.number() == number)
-            }),
-            self.setting.as_ref().map(|option| match subject.setting(option) {
+            }
+            Condition::Setting(option) => match subject.setting(option) {
                 Setting::Unknown => Err("the kernel's configuration is found nowhere"),
                 setting => Ok(setting != Setting::Off),
-            }),
-            self.lsm
-                .as_ref()
-                .map(|name| Ok(facts.lsm.active.contains(name))),
-            self.apparmor.map(|wanted| {
-                let on = facts.lsm.apparmor.as_ref();
-                Ok(on.is_some_and(|apparmor| apparmor.enabled) == wanted)
-            }),
-            self.iptables_nft.map(|wanted| {
-                let iptables = facts.tools.get("iptables").and_then(|tool| tool.text.as_ref());
-                Ok(iptables.is_some_and(|text| text.contains("nf_tables")) == wanted)
-            }),
-            self.no_ipv6.map(|wanted| {
-                let off = subject.sysctl("net.ipv6.conf.all.disable_ipv6") != Some(0);
-                Ok(off == wanted)
-            }),
-            self.glibc.as_ref().map(|range| match (&facts.libc, libc) {
-                (Some(_), None) => Ok(false),
-                (_, libc) => range.holds(
+            },
+            Condition::Lsm(name) => Ok(facts.lsm.active.iter().any(|active| active == name)),
+            Condition::AppArmor => {
+                let apparmor = facts.lsm.apparmor.as_ref();
+                Ok(apparmor.is_some_and(|apparmor| apparmor.enabled))
+            }
+            Condition::IptablesNft => {
+                let iptables = facts.tools.get("iptables");
+                let text = iptables.and_then(|tool| tool.text.as_ref());
+                Ok(text.is_some_and(|text| text.contains("nf_tables")))
+            }
+            Condition::NoIpv6 if facts.sysctls.is_empty() => Err("/proc/sys could not be read"),
+            Condition::NoIpv6 => Ok(subject.sysctl("net.ipv6.conf.all.disable_ipv6") != Some(0)),
+            Condition::Glibc(range) => {
+                let libc = facts.libc.as_ref();
+                if libc.is_some_and(|libc| libc.name != "glibc") {
+                    return Ok(false);
+                }
+                range.holds(
                     libc.and_then(|libc| libc.version.as_ref()),
                     "the C library's version is not known",
-                ),
-            }),
-            self.criu
-                .as_ref()
-                .map(|range| range.holds(subject.criu_version(), "CRIU is not installed")),
-            self.unless_package.as_ref().map(|(name, part)| {
-                let mended = facts.packages.get(name);
-                Ok(!mended.is_some_and(|version| version.contains(part)))
-            }),
-        ];
-        let mut unknown = None;
-        for holds in conditions.into_iter().flatten() {
-            match holds {
-                Ok(false) => return Ok(false),
-                Ok(true) => {}
-                Err(what) => unknown = Some(what),
+                )
+            }
+            Condition::Criu(range) => range.holds(subject.criu_version(), "CRIU is not installed"),
+            Condition::Unless(name, part) => {
+                let package = facts.packages.get(name);
+                Ok(!package.is_some_and(|version| version.contains(part)))
             }
         }
-        unknown.map_or(Ok(true), Err)
+    }
+}
+
+impl Fault {
+    /// All conditions; what a host cannot change comes first, since a verdict names the first
+    /// that does not hold.
+    fn conditions(&self) -> Vec<Condition<'_>> {
+        let unless = self.unless_package.as_ref();
+        [
+            self.arch.as_deref().map(Condition::Arch),
+            self.like.as_deref().map(Condition::Like),
+            self.release.as_deref().map(Condition::Release),
+            self.kernel.as_ref().map(Condition::Kernel),
+            self.flag.as_deref().map(Condition::Flag),
+            self.cgroup.map(Condition::Cgroup),
+            self.setting.as_deref().map(Condition::Setting),
+            self.lsm.as_deref().map(Condition::Lsm),
+            self.apparmor.then_some(Condition::AppArmor),
+            self.iptables_nft.then_some(Condition::IptablesNft),
+            self.no_ipv6.then_some(Condition::NoIpv6),
+            self.glibc.as_ref().map(Condition::Glibc),
+            self.criu.as_ref().map(Condition::Criu),
+            unless.map(|(name, part)| Condition::Unless(name, part)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// The conditions in words, for the check's page.
-    fn conditions(&self) -> String {
-        let mut words = Vec::new();
-        words.extend(self.kernel.as_ref().map(|range| range.text("Linux")));
-        words.extend(self.criu.as_ref().map(|range| range.text("CRIU")));
-        words.extend(self.glibc.as_ref().map(|range| range.text("glibc")));
-        words.extend(self.arch.as_ref().map(|arch| format!("on {arch}")));
-        words.extend(self.like.as_ref().map(|id| format!("on {id} and what derives from it")));
-        words.extend(self.release.as_ref().map(|part| format!("a kernel named *{part}*")));
-        words.extend(self.flag.as_ref().map(|flag| format!("a processor with {flag}")));
-        words.extend(self.cgroup.map(|number| format!("cgroup v{number}")));
-        words.extend(self.setting.as_ref().map(|option| format!("CONFIG_{option}")));
-        words.extend(self.lsm.as_ref().map(|name| format!("the security module {name}")));
-        words.extend(self.apparmor.map(|_| "AppArmor".to_owned()));
-        words.extend(self.iptables_nft.map(|_| "iptables that writes nftables rules".to_owned()));
-        words.extend(self.no_ipv6.map(|_| "IPv6 switched off".to_owned()));
-        let unless = self.unless_package.as_ref();
-        words.extend(unless.map(|(name, part)| format!("and not the package {name} {part}")));
+    fn what(&self) -> String {
+        let words: Vec<String> = self
+            .conditions()
+            .into_iter()
+            .map(Condition::words)
+            .collect();
         let verb = match self.status {
             Severity::Warn => "warns",
             Severity::Fail => "fails",
         };
-        format!("it {verb} where all of these come together: {}", words.join("; "))
+        format!(
+            "it {verb} where all of these come together: {}",
+            words.join("; ")
+        )
     }
 
     fn judge(&self, subject: &Subject<'_>) -> Outcome {
-        match self.holds(subject) {
-            Ok(false) => Outcome::ok(self.title.clone()),
-            Err(unknown) => Outcome::skip(unknown),
-            Ok(true) => {
-                let sentence = "a known fault hits this host".to_owned();
-                let outcome = match self.status {
-                    Severity::Warn => Outcome::warn(sentence),
-                    Severity::Fail => Outcome::fail(sentence),
-                };
-                outcome.found(self.found(subject))
+        let mut unknown = None;
+        // One condition that does not hold settles it, even where another is not known.
+        for condition in self.conditions() {
+            match (condition.holds(subject), condition) {
+                (Ok(true), _) => {}
+                (Ok(false), Condition::Criu(_) | Condition::Unless(..)) => {
+                    return Outcome::ok(self.title.clone());
+                }
+                (Ok(false), other) => {
+                    return Outcome::ok(format!("a fault of {} only", other.words()));
+                }
+                (Err(what), _) => unknown = Some(what),
             }
         }
+        if let Some(what) = unknown {
+            return Outcome::skip(what);
+        }
+        let sentence = "a known fault hits this host".to_owned();
+        let outcome = match self.status {
+            Severity::Warn => Outcome::warn(sentence),
+            Severity::Fail => Outcome::fail(sentence),
+        };
+        outcome.found(self.found(subject))
     }
 
     /// The facts that the conditions looked at.
     fn found(&self, subject: &Subject<'_>) -> String {
-        let mut words = Vec::new();
-        if self.kernel.is_some() || self.release.is_some() {
-            words.push(format!("Linux {}", subject.release()));
-        }
-        if let (Some(_), Some(version)) = (&self.criu, subject.criu_version()) {
-            words.push(format!("CRIU {version}"));
-        }
-        if let (Some(_), Some(libc)) = (&self.glibc, &subject.facts.libc) {
-            words.push(libc.text.clone());
-        }
-        words.extend(self.flag.as_ref().map(|flag| format!("a processor with {flag}")));
-        words.extend(self.cgroup.map(|number| format!("cgroup v{number}")));
-        words.extend(self.arch.clone().filter(|_| words.is_empty()));
-        if self.iptables_nft == Some(true) {
-            words.push("iptables that writes nftables rules".to_owned());
-        }
-        if self.no_ipv6 == Some(true) {
-            words.push("IPv6 is off".to_owned());
+        let facts = subject.facts;
+        let mut words: Vec<String> = Vec::new();
+        for condition in self.conditions() {
+            let word = match condition {
+                Condition::Kernel(_) | Condition::Release(_) => {
+                    format!("Linux {}", subject.release())
+                }
+                Condition::Criu(_) => format!("CRIU {}", subject.criu_text()),
+                Condition::Glibc(_) => match &facts.libc {
+                    Some(libc) => libc.text.clone(),
+                    None => continue,
+                },
+                Condition::Like(_) => match &facts.os {
+                    Some(os) => os.name.clone(),
+                    None => continue,
+                },
+                Condition::Unless(..) => continue,
+                other => other.words(),
+            };
+            if !words.contains(&word) {
+                words.push(word);
+            }
         }
         words.join(", ")
     }
@@ -236,7 +296,7 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
                 id: fault.id.clone().into(),
                 group,
                 title: fault.title.clone().into(),
-                what: fault.conditions().into(),
+                what: fault.what().into(),
                 why: fault.why.clone().into(),
                 fix: fault.fix.clone().into(),
                 source: fault.source.clone().into(),
@@ -254,11 +314,11 @@ mod tests {
     fn every_version_in_the_file_reads() {
         for fault in faults() {
             let ranges = [&fault.kernel, &fault.criu, &fault.glibc];
-            assert!(!fault.conditions().ends_with(": "), "{}", fault.id);
-            for text in ranges.into_iter().flatten().flat_map(|range| [&range.from, &range.below]) {
-                if let Some(text) = text {
-                    assert!(host::version::lenient(text).is_some(), "{}: {text}", fault.id);
-                }
+            assert!(!fault.conditions().is_empty(), "{}", fault.id);
+            let ends = ranges.into_iter().flatten();
+            for text in ends.flat_map(|range| [&range.from, &range.below]).flatten() {
+                let version = host::version::lenient(text);
+                assert!(version.is_some(), "{}: {text}", fault.id);
             }
         }
     }

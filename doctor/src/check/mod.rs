@@ -20,11 +20,18 @@ pub use verdict::{Group, Outcome, Status, Verdict};
 pub fn host(subject: &Subject<'_>) -> Report {
     let mut checks = host::checks();
     checks.extend(known::checks());
-    Report::of_host(subject, catalogue::run(&checks, subject))
+    Report::of_host(
+        subject,
+        catalogue::run(&checks, subject, &[("HOST", subject.name)]),
+    )
 }
 
 /// Judges whether containers can move from one host to another. Each host is judged apart, by [`host`].
 #[must_use]
 pub fn pair(pair: &Pair<'_>) -> Report {
-    Report::of_pair(pair, catalogue::run(&pair::checks(), pair))
+    let names = [
+        ("SOURCE", pair.source.name),
+        ("DESTINATION", pair.destination.name),
+    ];
+    Report::of_pair(pair, catalogue::run(&pair::checks(), pair, &names))
 }

@@ -54,7 +54,10 @@ impl Report {
 
     pub(super) fn of_pair(pair: &Pair<'_>, verdicts: Vec<Verdict>) -> Self {
         let subject = format!("{} → {}", pair.source.name, pair.destination.name);
-        let headline = format!("whether containers of {} run on {}", pair.source.name, pair.destination.name);
+        let headline = format!(
+            "whether containers of {} run on {}",
+            pair.source.name, pair.destination.name
+        );
         Report::new(subject, headline, verdicts)
     }
 

@@ -34,6 +34,15 @@ impl<'a> Subject<'a> {
         self.facts.criu.as_ref()?.tool.version.as_ref()
     }
 
+    /// CRIU's version as it writes it: `3.11`, not `3.11.0`.
+    pub(super) fn criu_text(&self) -> String {
+        match self.criu_version() {
+            Some(version) if version.patch == 0 => format!("{}.{}", version.major, version.minor),
+            Some(version) => version.to_string(),
+            None => "of unknown version".to_owned(),
+        }
+    }
+
     /// The Docker daemon, if one answers.
     pub(super) fn docker(&self) -> Option<&'a DockerServer> {
         self.facts.docker.as_ref()?.server.as_ref()
@@ -107,8 +116,8 @@ impl<'a> Subject<'a> {
         if let Some(version) = self.podman().and_then(|podman| podman.text.as_ref()) {
             parts.push(format!("Podman {version}"));
         }
-        parts.push(match self.criu_version() {
-            Some(version) => format!("CRIU {version}"),
+        parts.push(match &self.facts.criu {
+            Some(_) => format!("CRIU {}", self.criu_text()),
             None => "no CRIU".to_owned(),
         });
         parts.join(", ")

@@ -39,7 +39,10 @@ pub fn report(subject: &str, hardware: Hardware) -> Report {
     line("system", hardware.os.as_ref().map(|os| os.name.clone()));
     line("kernel", hardware.kernel.clone());
     line("machine", machine(&hardware));
-    line("cpu", hardware.cpu.as_ref().and_then(|cpu| cpu.model_name.clone()));
+    line(
+        "cpu",
+        hardware.cpu.as_ref().and_then(|cpu| cpu.model_name.clone()),
+    );
     line("cpu id", cpu_id(&hardware));
     line("cores", cores(&hardware));
     line("caches", caches(&hardware));
@@ -89,7 +92,8 @@ fn cpu_id(hardware: &Hardware) -> Option<String> {
 
 fn cores(hardware: &Hardware) -> Option<String> {
     let cpu = hardware.cpu.as_ref()?;
-    let plural = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let plural =
+        |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let mut words = Vec::new();
     words.extend(cpu.threads.map(|count| plural(count, "thread")));
     if let (Some(sockets), Some(cores)) = (cpu.sockets, cpu.cores_per_socket) {
@@ -112,7 +116,16 @@ fn caches(hardware: &Hardware) -> Option<String> {
 /// The flags that tell generations of x86 processors apart, newest of a family last.
 fn instructions(hardware: &Hardware) -> Option<String> {
     const TELLING: [&str; 10] = [
-        "sse4_2", "aes", "avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "sha_ni", "xsavec",
+        "sse4_2",
+        "aes",
+        "avx",
+        "avx2",
+        "avx512f",
+        "avx512_vnni",
+        "avx512_bf16",
+        "amx_tile",
+        "sha_ni",
+        "xsavec",
     ];
     let flags = &hardware.cpu.as_ref()?.flags;
     let words: Vec<&str> = TELLING

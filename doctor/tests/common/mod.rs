@@ -8,7 +8,8 @@ use host::{CriuCheck, Facts};
 pub const TRIXIE: &str =
     include_str!("../../../host/tests/transcripts/trixie-docker-podman.facts.txt");
 pub const TRIXIE_CRIU: &str = include_str!("../../../host/tests/transcripts/trixie.criu.txt");
-pub const TRIXIE_HARDWARE: &str = include_str!("../../../host/tests/transcripts/trixie.hardware.txt");
+pub const TRIXIE_HARDWARE: &str =
+    include_str!("../../../host/tests/transcripts/trixie.hardware.txt");
 pub const CLIENT: &str =
     include_str!("../../../host/tests/transcripts/bookworm-docker-client.facts.txt");
 pub const XENIAL: &str =
@@ -57,12 +58,21 @@ pub fn ids(report: &Report, status: Status) -> Vec<&str> {
 /// Asserts a verdict's status and that what it says holds a text; a bad verdict has all three parts.
 #[track_caller]
 pub fn expect(report: &Report, id: &str, status: Status, says: &str) {
-    let verdict = report.verdict(id).unwrap_or_else(|| panic!("no check {id}"));
+    let verdict = report
+        .verdict(id)
+        .unwrap_or_else(|| panic!("no check {id}"));
     assert_eq!(verdict.status, status, "{verdict:#?}");
-    let said = format!("{} {}", verdict.sentence, verdict.found.as_deref().unwrap_or_default());
+    let said = format!(
+        "{} {}",
+        verdict.sentence,
+        verdict.found.as_deref().unwrap_or_default()
+    );
     assert!(said.contains(says), "{says:?} is not in {verdict:#?}");
     if matches!(status, Status::Warn | Status::Fail) {
-        assert!(verdict.found.is_some() && verdict.needed_because.is_some(), "{verdict:#?}");
+        assert!(
+            verdict.found.is_some() && verdict.needed_because.is_some(),
+            "{verdict:#?}"
+        );
         assert!(!verdict.fix.is_empty(), "{verdict:#?}");
     }
 }

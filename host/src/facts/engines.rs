@@ -97,15 +97,20 @@ fn text(value: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The last line that is no JSON: what the program complained about.
+/// What a program complained about: its first line that calls itself an error, else the last
+/// line that is no JSON.
 fn complaint(section: &str) -> Option<String> {
-    section
-        .lines()
-        .map(str::trim)
-        .rfind(|line| {
-            !line.is_empty() && !line.starts_with(['{', '}', '[', ']', '"']) && !line.ends_with(',')
-        })
-        .map(str::to_owned)
+    let lines = || {
+        section
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    };
+    let error = lines().find(|line| line.to_ascii_lowercase().starts_with("error"));
+    let last = || {
+        lines().rfind(|line| !line.starts_with(['{', '}', '[', ']', '"']) && !line.ends_with(','))
+    };
+    error.or_else(last).map(str::to_owned)
 }
 
 /// Reads the sections `docker.*`; `None` where there is no client.

@@ -56,26 +56,22 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
 
 fn present(subject: &Subject<'_>) -> Outcome {
     let Some(criu) = &subject.facts.criu else {
-        return Outcome::fail("CRIU is not installed")
-            .found("no program criu in PATH")
-            .fix(subject.provision());
+        return Outcome::fail("CRIU is not installed").found("no program criu in PATH");
     };
     match &criu.tool.version {
         Some(version) if *version < Version::new(3, 11, 0) => {
-            Outcome::fail(format!("CRIU {version} is too old"))
-                .found(format!("CRIU {version} in {}", criu.tool.path))
+            Outcome::fail(format!("CRIU {} is too old", subject.criu_text()))
+                .found(format!("CRIU {} in {}", subject.criu_text(), criu.tool.path))
                 .because("Podman and runc's configuration file need CRIU 3.11; 3.17 and later know what new C libraries do")
-                .fix(subject.provision())
         }
-        Some(version) => Outcome::ok(format!("CRIU {version} is installed")),
+        Some(_) => Outcome::ok(format!("CRIU {} is installed", subject.criu_text())),
         None => Outcome::fail("CRIU does not say its version")
             .found(
                 criu.tool
                     .text
                     .clone()
                     .unwrap_or_else(|| "`criu --version` printed nothing".to_owned()),
-            )
-            .fix(subject.provision()),
+            ),
     }
 }
 
@@ -97,6 +93,7 @@ fn works(subject: &Subject<'_>) -> Outcome {
     Outcome::fail("`criu check` failed")
         .found(errors.unwrap_or(&check.text).trim().to_owned())
         .fix("criu check -v4")
+        .fix(subject.provision())
         .fix(subject.provision())
 }
 

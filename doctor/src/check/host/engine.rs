@@ -1,4 +1,4 @@
-//! Docker, Podman and their OCI runtimes.
+//! Whether there is an engine; Docker and runc.
 
 use crate::check::catalogue::{Check, meta};
 use crate::check::subject::Subject;
@@ -60,8 +60,8 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
                 Group::Engine,
                 "Docker's experimental features are on",
                 "what `docker version` and `docker info` say of the daemon. It warns where they are off",
-                "without them Docker refuses `docker checkpoint`, which mode tarball uses; the other modes do not need it",
-                "put `\"experimental\": true` into /etc/docker/daemon.json and restart Docker, which `transship provision HOST` does",
+                "without `\"experimental\": true` in /etc/docker/daemon.json Docker refuses `docker checkpoint`, which mode tarball uses; the other modes do not need it",
+                "`transship provision HOST`",
             ),
             experimental,
         ),
@@ -131,50 +131,6 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
             ),
             runc_exec,
         ),
-        Check::new(
-            meta(
-                "engine.podman",
-                Group::Engine,
-                "Podman works",
-                "`podman info`. It warns where Podman is installed and does not answer",
-                "containers of a Podman that does not answer cannot be moved",
-                "`podman info`, and mend what it says",
-            ),
-            podman,
-        ),
-        Check::new(
-            meta(
-                "engine.podman-root",
-                Group::Engine,
-                "Podman runs as root",
-                "what `podman info` says. It fails for rootless Podman",
-                "Podman checkpoints containers of root alone",
-                "log in as root, and make the containers there",
-            ),
-            podman_root,
-        ),
-        Check::new(
-            meta(
-                "engine.podman-runtime",
-                Group::Engine,
-                "Podman's OCI runtime can checkpoint",
-                "whether crun was built with CRIU and finds libcriu, or whether runc can checkpoint. It warns where it cannot",
-                "Podman has its runtime make and restore every checkpoint, and crun loads libcriu for that",
-                "install the package of libcriu (libcriu2 on Debian and Ubuntu, criu-libs on Fedora), or use runc",
-            ),
-            podman_runtime,
-        ),
-        Check::new(
-            meta(
-                "engine.podman-cgroup",
-                Group::Engine,
-                "Podman and the host agree on control groups",
-                "the host's cgroup version where Podman 5 or later is installed. It warns for v1",
-                "Podman 5 calls cgroup v1 deprecated, and Podman 6 is to end it",
-                "boot with `systemd.unified_cgroup_hierarchy=1`; or set PODMAN_IGNORE_CGROUPSV1_WARNING=1 to hide Podman's own warning",
-            ),
-            podman_cgroup,
-        ),
     ]
 }
 
@@ -204,7 +160,6 @@ fn present(subject: &Subject<'_>) -> Outcome {
             }
             Outcome::fail("there is no container engine")
                 .found("neither a Docker daemon nor Podman")
-                .fix(subject.provision())
         }
     }
 }
@@ -247,14 +202,11 @@ fn status(range: &Range) -> Status {
 fn experimental(subject: &Subject<'_>) -> Outcome {
     match subject.docker() {
         None => Outcome::skip("there is no Docker daemon that answers"),
-        Some(docker) if docker.experimental => {
-            Outcome::ok("Docker's experimental features are on")
-        }
-        Some(docker) => {
-            Outcome::warn("Docker's experimental features are off")
-                .found(format!("Docker {} without \"experimental\": true", docker.text))
-                .fix(subject.provision())
-        }
+        Some(docker) if docker.experimental => Outcome::ok("Docker's experimental features are on"),
+        Some(docker) => Outcome::warn("Docker's experimental features are off").found(format!(
+            "Docker {} without \"experimental\": true",
+            docker.text
+        )),
     }
 }
 
@@ -295,9 +247,13 @@ fn docker_cgroup(subject: &Subject<'_>) -> Outcome {
             .found(format!("Docker {} on cgroup v2", docker.text));
     }
     match docker.cgroup_version {
-        Some(used) if used != number => Outcome::warn("Docker uses another version of control groups than the host")
-            .found(format!("Docker says v{used}, /sys/fs/cgroup says v{number}"))
-            .fix("restart Docker"),
+        Some(used) if used != number => {
+            Outcome::warn("Docker uses another version of control groups than the host")
+                .found(format!(
+                    "Docker says v{used}, /sys/fs/cgroup says v{number}"
+                ))
+                .fix("restart Docker")
+        }
         _ => Outcome::ok(format!(
             "Docker uses cgroup v{number}{}",
             docker
@@ -317,12 +273,17 @@ fn containerd(subject: &Subject<'_>) -> Outcome {
         return Outcome::skip("Docker before 20.10 is judged by engine.docker-version");
     }
     let text = docker.containerd.as_deref();
-    let Some(version) = text.filter(|text| text.contains('.')).and_then(host::version::lenient) else {
+    let Some(version) = text
+        .filter(|text| text.contains('.'))
+        .and_then(host::version::lenient)
+    else {
         return Outcome::skip("Docker does not say its containerd's version");
     };
     if version < Version::new(1, 5, 0) {
-        return Outcome::warn(format!("containerd {version} restarts containers instead of restoring them"))
-            .found(format!("containerd {version}"));
+        return Outcome::warn(format!(
+            "containerd {version} restarts containers instead of restoring them"
+        ))
+        .found(format!("containerd {version}"));
     }
     Outcome::ok(format!("containerd {version} restores what it checkpoints"))
 }
@@ -364,78 +325,14 @@ fn runc_exec(subject: &Subject<'_>) -> Outcome {
         return Outcome::skip("runc is not installed");
     };
     if *version >= Version::new(1, 2, 0) && *version < Version::new(1, 2, 7) {
-        return Outcome::warn(format!("exec fails in containers that runc {version} restored"))
-            .found(format!("runc {version}"));
+        return Outcome::warn(format!(
+            "exec fails in containers that runc {version} restored"
+        ))
+        .found(format!("runc {version}"));
     }
-    Outcome::ok(format!("exec works in containers that runc {version} restored"))
-}
-
-fn podman(subject: &Subject<'_>) -> Outcome {
-    let Some(podman) = &subject.facts.podman else {
-        return Outcome::skip("Podman is not installed");
-    };
-    match (&podman.text, &podman.error) {
-        (Some(version), _) => Outcome::ok(format!("Podman {version} works")),
-        (None, error) => Outcome::warn("Podman does not work").found(
-            error
-                .clone()
-                .unwrap_or_else(|| "`podman info` said nothing".to_owned()),
-        ),
-    }
-}
-
-fn podman_root(subject: &Subject<'_>) -> Outcome {
-    match subject.podman() {
-        None => Outcome::skip("there is no Podman that works"),
-        Some(podman) if podman.rootless => {
-            Outcome::fail("Podman runs without root").found("podman info: rootless")
-        }
-        Some(_) => Outcome::ok("Podman runs as root"),
-    }
-}
-
-fn podman_runtime(subject: &Subject<'_>) -> Outcome {
-    let Some(runtime) = subject.podman().and_then(|podman| podman.runtime.as_ref()) else {
-        return Outcome::skip("there is no Podman that works");
-    };
-    let facts = subject.facts;
-    let known = match runtime.name.as_str() {
-        "crun" => facts.crun.as_ref(),
-        "runc" => facts.runc.as_ref(),
-        _ => None,
-    };
-    let Some(known) = known else {
-        return Outcome::warn(format!("whether {} can checkpoint is not known", runtime.name))
-            .found(format!("{} in {}", runtime.name, runtime.path));
-    };
-    if known.checkpoint == Some(false) {
-        return Outcome::warn(format!("Podman's runtime {} was built without checkpoints", runtime.name))
-            .found(runtime.path.clone());
-    }
-    let library = facts.criu.as_ref().and_then(|criu| criu.library.as_ref());
-    if runtime.name == "crun" && library.is_none() && facts.criu.is_some() {
-        return Outcome::warn("crun does not find libcriu")
-            .found("no libcriu.so in the linker's cache")
-            .fix(subject.install(if facts.os.as_ref().is_some_and(|os| os.is_like("debian")) {
-                "libcriu2"
-            } else {
-                "criu-libs"
-            }));
-    }
-    Outcome::ok(format!("Podman's runtime {} can checkpoint", runtime.name))
-}
-
-fn podman_cgroup(subject: &Subject<'_>) -> Outcome {
-    let (Some(podman), Some(cgroup)) = (subject.podman(), subject.cgroup()) else {
-        return Outcome::skip("there is no Podman that works, or no control groups");
-    };
-    if cgroup.number() == 1 && podman.version >= Some(Version::new(5, 0, 0)) {
-        return Outcome::warn("Podman is about to stop working with cgroup v1").found(format!(
-            "Podman {} on cgroup v1",
-            podman.text.as_deref().unwrap_or_default()
-        ));
-    }
-    Outcome::ok(format!("Podman works with cgroup v{}", cgroup.number()))
+    Outcome::ok(format!(
+        "exec works in containers that runc {version} restored"
+    ))
 }
 
 #[cfg(test)]
@@ -451,7 +348,11 @@ mod tests {
             .collect();
         assert!(versions.is_sorted());
         for range in &ranges {
-            assert!(["ok", "warn", "fail"].contains(&range.status.as_str()), "{}", range.from);
+            assert!(
+                ["ok", "warn", "fail"].contains(&range.status.as_str()),
+                "{}",
+                range.from
+            );
             assert_eq!(range.status == "ok", range.why.is_none(), "{}", range.from);
             assert_eq!(range.why.is_none(), range.fix.is_none(), "{}", range.from);
         }

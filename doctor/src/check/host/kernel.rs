@@ -117,7 +117,7 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
                 "kernel.ip-forward",
                 Group::Kernel,
                 "The kernel forwards packets to containers",
-                "net.ipv4.ip_forward where an engine is installed. It warns where it is off",
+                "net.ipv4.ip_forward where an engine answers. It warns where it is off",
                 "containers on a bridge reach nobody and nobody reaches them, before a migration as after it",
                 "`sysctl -w net.ipv4.ip_forward=1`",
             ),
@@ -198,8 +198,10 @@ fn time_namespace(subject: &Subject<'_>) -> Outcome {
     if found.contains("time") {
         return Outcome::ok("time namespaces are there");
     }
-    Outcome::warn("the kernel has no time namespaces")
-        .found(format!("Linux {} without /proc/self/ns/time", subject.release()))
+    Outcome::warn("the kernel has no time namespaces").found(format!(
+        "Linux {} without /proc/self/ns/time",
+        subject.release()
+    ))
 }
 
 fn soft_dirty(subject: &Subject<'_>) -> Outcome {
@@ -226,13 +228,21 @@ fn userfaultfd(subject: &Subject<'_>) -> Outcome {
         Some(Feature::Missing) => Some(false),
         _ => None,
     };
-    match (good("uffd"), good("uffd-noncoop"), subject.setting("USERFAULTFD")) {
-        (Some(true), Some(true), _) => Outcome::ok("memory can be handed in later, so post-copy is possible"),
+    match (
+        good("uffd"),
+        good("uffd-noncoop"),
+        subject.setting("USERFAULTFD"),
+    ) {
+        (Some(true), Some(true), _) => {
+            Outcome::ok("memory can be handed in later, so post-copy is possible")
+        }
         (Some(false), ..) | (_, Some(false), _) => {
             Outcome::warn("memory cannot be handed in later, so post-copy is not possible")
                 .found("CRIU: uffd or uffd-noncoop is not supported")
         }
-        (.., Setting::BuiltIn) => Outcome::ok("the kernel was built with userfaultfd, which post-copy needs"),
+        (.., Setting::BuiltIn) => {
+            Outcome::ok("the kernel was built with userfaultfd, which post-copy needs")
+        }
         (.., Setting::Off) => {
             Outcome::warn("memory cannot be handed in later, so post-copy is not possible")
                 .found("the kernel was built without CONFIG_USERFAULTFD")
@@ -278,8 +288,8 @@ fn ns_last_pid(subject: &Subject<'_>) -> Outcome {
 }
 
 fn ip_forward(subject: &Subject<'_>) -> Outcome {
-    if subject.facts.docker.is_none() && subject.facts.podman.is_none() {
-        return Outcome::skip("there is no engine");
+    if subject.docker().is_none() && subject.podman().is_none() {
+        return Outcome::skip("there is no engine that answers");
     }
     match subject.sysctl("net.ipv4.ip_forward") {
         Some(0) => Outcome::warn("packets are not forwarded").found("net.ipv4.ip_forward is 0"),

@@ -5,6 +5,7 @@ mod engine;
 mod features;
 mod kernel;
 mod options;
+mod podman;
 mod security;
 mod space;
 mod system;
@@ -20,6 +21,7 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
     checks.extend(criu::checks());
     checks.extend(features::checks());
     checks.extend(engine::checks());
+    checks.extend(podman::checks());
     checks.extend(security::checks());
     checks.extend(space::checks());
     checks

@@ -18,33 +18,121 @@ use Without::{Fails, Limits};
 /// Option, what becomes of migrations without it, and what it is for. After CRIU's own list of
 /// what a kernel needs, and Docker's.
 const OPTIONS: [(&str, Without, &str); 27] = [
-    ("CHECKPOINT_RESTORE", Fails, "it lets a process's ids, memory layout and /proc/PID/map_files be read and set again"),
+    (
+        "CHECKPOINT_RESTORE",
+        Fails,
+        "it lets a process's ids, memory layout and /proc/PID/map_files be read and set again",
+    ),
     ("NAMESPACES", Fails, "containers are made of namespaces"),
-    ("PID_NS", Fails, "a restored process gets its old id in a namespace of its own"),
+    (
+        "PID_NS",
+        Fails,
+        "a restored process gets its old id in a namespace of its own",
+    ),
     ("NET_NS", Fails, "a container's network is a namespace"),
     ("UTS_NS", Fails, "a container's host name is a namespace"),
-    ("IPC_NS", Fails, "a container's message queues and shared memory are a namespace"),
-    ("FHANDLE", Fails, "CRIU finds files that are watched by their handle"),
-    ("EVENTFD", Fails, "programs that wait for events use eventfd"),
+    (
+        "IPC_NS",
+        Fails,
+        "a container's message queues and shared memory are a namespace",
+    ),
+    (
+        "FHANDLE",
+        Fails,
+        "CRIU finds files that are watched by their handle",
+    ),
+    (
+        "EVENTFD",
+        Fails,
+        "programs that wait for events use eventfd",
+    ),
     ("EPOLL", Fails, "programs that wait for events use epoll"),
-    ("UNIX_DIAG", Fails, "CRIU asks the kernel for Unix sockets and their peers through it"),
-    ("INET_DIAG", Fails, "CRIU asks the kernel for internet sockets through it"),
-    ("INET_TCP_DIAG", Fails, "CRIU asks the kernel for TCP sockets through it"),
-    ("INET_UDP_DIAG", Limits, "CRIU asks the kernel for UDP sockets through it"),
-    ("PACKET_DIAG", Limits, "CRIU asks the kernel for packet sockets through it"),
-    ("NETLINK_DIAG", Limits, "CRIU asks the kernel for netlink sockets through it"),
-    ("NETFILTER_XT_MARK", Limits, "CRIU marks its own packets while a container's network is locked"),
+    (
+        "UNIX_DIAG",
+        Fails,
+        "CRIU asks the kernel for Unix sockets and their peers through it",
+    ),
+    (
+        "INET_DIAG",
+        Fails,
+        "CRIU asks the kernel for internet sockets through it",
+    ),
+    (
+        "INET_TCP_DIAG",
+        Fails,
+        "CRIU asks the kernel for TCP sockets through it",
+    ),
+    (
+        "INET_UDP_DIAG",
+        Limits,
+        "CRIU asks the kernel for UDP sockets through it",
+    ),
+    (
+        "PACKET_DIAG",
+        Limits,
+        "CRIU asks the kernel for packet sockets through it",
+    ),
+    (
+        "NETLINK_DIAG",
+        Limits,
+        "CRIU asks the kernel for netlink sockets through it",
+    ),
+    (
+        "NETFILTER_XT_MARK",
+        Limits,
+        "CRIU marks its own packets while a container's network is locked",
+    ),
     ("TUN", Limits, "containers with a tunnel device need it"),
-    ("SECCOMP_FILTER", Limits, "engines confine containers with filters, which a restore sets again"),
-    ("CGROUP_FREEZER", Limits, "engines and CRIU freeze a container with cgroup v1 through it"),
-    ("MEMCG", Limits, "memory limits of containers are set again through it"),
-    ("CGROUP_PIDS", Limits, "process limits of containers are set again through it"),
-    ("OVERLAY_FS", Limits, "engines keep the layers of images as overlay mounts"),
-    ("VETH", Limits, "containers on a bridge are connected with it"),
-    ("BRIDGE", Limits, "the default network of containers is a bridge"),
-    ("TIME_NS", Limits, "the monotonic clock goes on for a program that moves"),
-    ("MEM_SOFT_DIRTY", Limits, "mode pre-copy learns from it which memory changed"),
-    ("USERFAULTFD", Limits, "mode post-copy hands in memory through it"),
+    (
+        "SECCOMP_FILTER",
+        Limits,
+        "engines confine containers with filters, which a restore sets again",
+    ),
+    (
+        "CGROUP_FREEZER",
+        Limits,
+        "engines and CRIU freeze a container with cgroup v1 through it",
+    ),
+    (
+        "MEMCG",
+        Limits,
+        "memory limits of containers are set again through it",
+    ),
+    (
+        "CGROUP_PIDS",
+        Limits,
+        "process limits of containers are set again through it",
+    ),
+    (
+        "OVERLAY_FS",
+        Limits,
+        "engines keep the layers of images as overlay mounts",
+    ),
+    (
+        "VETH",
+        Limits,
+        "containers on a bridge are connected with it",
+    ),
+    (
+        "BRIDGE",
+        Limits,
+        "the default network of containers is a bridge",
+    ),
+    (
+        "TIME_NS",
+        Limits,
+        "the monotonic clock goes on for a program that moves",
+    ),
+    (
+        "MEM_SOFT_DIRTY",
+        Limits,
+        "mode pre-copy learns from it which memory changed",
+    ),
+    (
+        "USERFAULTFD",
+        Limits,
+        "mode post-copy hands in memory through it",
+    ),
 ];
 
 pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {

@@ -53,7 +53,11 @@ fn disk(subject: &Subject<'_>) -> Outcome {
     let docker = subject.docker().and_then(|docker| docker.root.as_deref());
     let podman = subject.podman().and_then(|podman| podman.root.as_deref());
     let wanted: Vec<&str> = docker.into_iter().chain(podman).collect();
-    let wanted = if wanted.is_empty() { vec!["/var/lib"] } else { wanted };
+    let wanted = if wanted.is_empty() {
+        vec!["/var/lib"]
+    } else {
+        wanted
+    };
     let tightest = subject
         .facts
         .disks
@@ -63,7 +67,12 @@ fn disk(subject: &Subject<'_>) -> Outcome {
     let Some(disk) = tightest else {
         return Outcome::skip(format!("df said nothing of {}", list(&wanted)));
     };
-    let found = format!("{} free on {} for {}", size(disk.available), disk.mount, disk.folder);
+    let found = format!(
+        "{} free on {} for {}",
+        size(disk.available),
+        disk.mount,
+        disk.folder
+    );
     if disk.available < LEAST_DISK {
         return Outcome::fail("the disk is full").found(found);
     }

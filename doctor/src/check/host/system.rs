@@ -188,7 +188,13 @@ fn tools(subject: &Subject<'_>) -> Outcome {
     }
     let packages: Vec<&str> = missing
         .iter()
-        .map(|tool| if *tool == "sha256sum" { "coreutils" } else { tool })
+        .map(|tool| {
+            if *tool == "sha256sum" {
+                "coreutils"
+            } else {
+                tool
+            }
+        })
         .collect();
     let sentence = format!("{} not installed", list(&missing));
     let outcome = if missing.contains(&"tar") {

@@ -9,21 +9,91 @@ use host::facts::criu::CpuInfo;
 /// Flags that stand for instructions a program may have chosen at its start, as CRIU compares
 /// them by default (criu/arch/x86/cpu.c, x86_ins_capability_mask), in the kernel's names.
 const INSTRUCTIONS: [&str; 68] = [
-    "fpu", "tsc", "cx8", "sep", "cmov", "clflush", "mmx", "fxsr", "sse", "sse2", "syscall",
-    "mmxext", "rdtscp", "3dnowext", "3dnow", "rep_good", "nopl", "pni", "pclmulqdq", "monitor",
-    "ssse3", "cx16", "sse4_1", "sse4_2", "movbe", "popcnt", "aes", "xsave", "avx", "f16c",
-    "rdrand", "abm", "sse4a", "misalignsse", "3dnowprefetch", "xop", "fma4", "tbm", "fsgsbase",
-    "bmi1", "hle", "avx2", "bmi2", "erms", "rtm", "mpx", "avx512f", "avx512dq", "rdseed", "adx",
-    "clflushopt", "avx512pf", "avx512er", "avx512cd", "sha_ni", "avx512bw", "avx512vl",
-    "xsaveopt", "xsavec", "xgetbv1", "avx512vbmi", "avx512_vbmi2", "gfni", "vaes", "vpclmulqdq",
-    "avx512_vnni", "avx512_bitalg", "avx512_vpopcntdq",
+    "fpu",
+    "tsc",
+    "cx8",
+    "sep",
+    "cmov",
+    "clflush",
+    "mmx",
+    "fxsr",
+    "sse",
+    "sse2",
+    "syscall",
+    "mmxext",
+    "rdtscp",
+    "3dnowext",
+    "3dnow",
+    "rep_good",
+    "nopl",
+    "pni",
+    "pclmulqdq",
+    "monitor",
+    "ssse3",
+    "cx16",
+    "sse4_1",
+    "sse4_2",
+    "movbe",
+    "popcnt",
+    "aes",
+    "xsave",
+    "avx",
+    "f16c",
+    "rdrand",
+    "abm",
+    "sse4a",
+    "misalignsse",
+    "3dnowprefetch",
+    "xop",
+    "fma4",
+    "tbm",
+    "fsgsbase",
+    "bmi1",
+    "hle",
+    "avx2",
+    "bmi2",
+    "erms",
+    "rtm",
+    "mpx",
+    "avx512f",
+    "avx512dq",
+    "rdseed",
+    "adx",
+    "clflushopt",
+    "avx512pf",
+    "avx512er",
+    "avx512cd",
+    "sha_ni",
+    "avx512bw",
+    "avx512vl",
+    "xsaveopt",
+    "xsavec",
+    "xgetbv1",
+    "avx512vbmi",
+    "avx512_vbmi2",
+    "gfni",
+    "vaes",
+    "vpclmulqdq",
+    "avx512_vnni",
+    "avx512_bitalg",
+    "avx512_vpopcntdq",
 ];
 
 /// Flags beside CRIU's list that programs use all the same: a program that chose them dies with
 /// signal 4 (illegal instruction) where they are missing.
 const ALSO: [&str; 12] = [
-    "fma", "lzcnt", "avx_vnni", "avx512_bf16", "avx512_fp16", "avx512ifma", "amx_tile", "amx_int8",
-    "amx_bf16", "serialize", "movdiri", "movdir64b",
+    "fma",
+    "lzcnt",
+    "avx_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "avx512ifma",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "serialize",
+    "movdiri",
+    "movdir64b",
 ];
 
 pub(super) fn checks<'p>() -> Vec<Check<Pair<'p>>> {
@@ -74,7 +144,11 @@ fn features(pair: &Pair<'_>) -> Outcome {
     if pair.source.machine() != pair.destination.machine() {
         return Outcome::skip("the architectures differ, see pair.architecture");
     }
-    let missing: Vec<&str> = from.flags.difference(&to.flags).map(String::as_str).collect();
+    let missing: Vec<&str> = from
+        .flags
+        .difference(&to.flags)
+        .map(String::as_str)
+        .collect();
     let x86 = pair.source.machine() == Some("x86_64");
     // Other architectures have few flags, all of them for programs.
     let (refused, risky): (Vec<&str>, Vec<&str>) = missing
@@ -111,9 +185,16 @@ fn state(pair: &Pair<'_>) -> Outcome {
                 let xsave = cpu.as_ref()?.xsave.as_ref()?;
                 Some((xsave.bytes?, xsave.max_bytes?))
             };
-            match (cpuid(&pair.source.facts.cpu), cpuid(&pair.destination.facts.cpu)) {
+            match (
+                cpuid(&pair.source.facts.cpu),
+                cpuid(&pair.destination.facts.cpu),
+            ) {
                 (Some(from), Some(to)) => (from, to),
-                _ => return Outcome::skip("the size is not known on both: CRIU or cpuid would tell"),
+                _ => {
+                    return Outcome::skip(
+                        "the size is not known on both: CRIU or cpuid would tell",
+                    );
+                }
             }
         }
     };

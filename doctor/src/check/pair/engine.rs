@@ -70,24 +70,22 @@ fn criu(pair: &Pair<'_>) -> Outcome {
     else {
         return Outcome::skip("CRIU is not installed on both");
     };
+    let (written, read) = (pair.source.criu_text(), pair.destination.criu_text());
     let found = format!(
-        "{from} on {}, {to} on {}",
+        "{written} on {}, {read} on {}",
         pair.source.name, pair.destination.name
     );
     if (to.major, to.minor) < (from.major, from.minor) {
-        return Outcome::fail("CRIU on the destination is older than on the source")
-            .found(found)
-            .fix(pair.destination.provision());
+        return Outcome::fail("CRIU on the destination is older than on the source").found(found);
     }
     if to < from {
         return Outcome::warn("CRIU on the destination is a little older than on the source")
-            .found(found)
-            .fix(pair.destination.provision());
+            .found(found);
     }
     Outcome::ok(if from == to {
-        format!("CRIU {from} on both")
+        format!("CRIU {read} on both")
     } else {
-        format!("CRIU {to} reads what CRIU {from} writes")
+        format!("CRIU {read} reads what CRIU {written} writes")
     })
 }
 
@@ -102,9 +100,15 @@ fn engine(pair: &Pair<'_>) -> Outcome {
         (false, false) if from.docker().is_none() && from.podman().is_none() => {
             Outcome::skip("the source has no engine, see engine.present")
         }
-        (false, false) => Outcome::fail("the destination lacks the source's engine")
-            .found(format!("{}: {}; {}: {}", from.name, from.headline(), to.name, to.headline()))
-            .fix(to.provision()),
+        (false, false) => {
+            Outcome::fail("the destination lacks the source's engine").found(format!(
+                "{}: {}; {}: {}",
+                from.name,
+                from.headline(),
+                to.name,
+                to.headline()
+            ))
+        }
     }
 }
 

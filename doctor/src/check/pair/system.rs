@@ -155,10 +155,8 @@ fn two_hosts(pair: &Pair<'_>) -> Outcome {
     };
     let same_boot = from.boot_id.is_some() && from.boot_id == to.boot_id;
     match (same_boot, from.hostname == to.hostname) {
-        (true, true) => Outcome::fail("source and destination are one machine").found(format!(
-            "both are {}, with the same boot id",
-            from.hostname
-        )),
+        (true, true) => Outcome::fail("source and destination are one machine")
+            .found(format!("both are {}, with the same boot id", from.hostname)),
         (true, false) => Outcome::ok("two hosts on one kernel, as in a lab"),
         _ => Outcome::ok("source and destination are two machines"),
     }
@@ -202,11 +200,13 @@ fn capabilities(pair: &Pair<'_>) -> Outcome {
     }
     match pair.destination.criu_version() {
         Some(version) if *version < semver::Version::new(3, 19, 0) => {
-            Outcome::warn("the destination's kernel knows fewer capabilities")
-                .found(format!("{from} on the source, {to} on the destination, CRIU {version}"))
-                .fix(pair.destination.provision())
+            Outcome::warn("the destination's kernel knows fewer capabilities").found(format!(
+                "{from} on the source, {to} on the destination, CRIU {version}"
+            ))
         }
-        Some(_) => Outcome::ok("the destination's CRIU leaves out capabilities that its kernel does not know"),
+        Some(_) => Outcome::ok(
+            "the destination's CRIU leaves out capabilities that its kernel does not know",
+        ),
         None => Outcome::skip("CRIU is not installed on the destination"),
     }
 }
@@ -235,11 +235,15 @@ fn monotonic(pair: &Pair<'_>) -> Outcome {
     }
     let uptime = |subject: &Subject<'_>| subject.facts.kernel.as_ref()?.uptime;
     match (uptime(&pair.source), uptime(&pair.destination)) {
-        (Some(from), Some(to)) if to >= from => {
-            Outcome::ok("the monotonic clock jumps forward only, since the destination was booted first")
+        (Some(from), Some(to)) if to >= from => Outcome::ok(
+            "the monotonic clock jumps forward only, since the destination was booted first",
+        ),
+        (Some(from), Some(to)) => {
+            Outcome::warn("the monotonic clock jumps back at the destination").found(format!(
+                "by {:.0} s, and there are no time namespaces",
+                from - to
+            ))
         }
-        (Some(from), Some(to)) => Outcome::warn("the monotonic clock jumps back at the destination")
-            .found(format!("by {:.0} s, and there are no time namespaces", from - to)),
         _ => Outcome::skip("how long the hosts have run is not known"),
     }
 }
@@ -251,7 +255,11 @@ fn apparmor(pair: &Pair<'_>) -> Outcome {
     };
     match (on(&pair.source), on(&pair.destination)) {
         (false, false) => return Outcome::ok("neither host uses AppArmor"),
-        (false, true) => return Outcome::ok("only the destination uses AppArmor, which a checkpoint does not ask for"),
+        (false, true) => {
+            return Outcome::ok(
+                "only the destination uses AppArmor, which a checkpoint does not ask for",
+            );
+        }
         (true, false) => {
             return Outcome::fail("the destination has no AppArmor")
                 .found(format!("on at {}, off at {}", pair.source.name, pair.destination.name))
@@ -261,9 +269,13 @@ fn apparmor(pair: &Pair<'_>) -> Outcome {
     }
     let engines = |subject: &Subject<'_>| -> Vec<String> {
         let apparmor = subject.facts.lsm.apparmor.as_ref();
-        let names = apparmor.into_iter().flat_map(|apparmor| apparmor.profiles.keys());
+        let names = apparmor
+            .into_iter()
+            .flat_map(|apparmor| apparmor.profiles.keys());
         names
-            .filter(|name| name.as_str() == "docker-default" || name.starts_with("containers-default"))
+            .filter(|name| {
+                name.as_str() == "docker-default" || name.starts_with("containers-default")
+            })
             // Podman's profile has its version in its name.
             .map(|name| name.split("-default").next().unwrap_or(name).to_owned())
             .collect()
@@ -275,7 +287,9 @@ fn apparmor(pair: &Pair<'_>) -> Outcome {
         .map(|name| format!("{name}-default"))
         .collect();
     if missing.is_empty() {
-        return Outcome::ok("the engines' AppArmor profiles are loaded on both, as far as the source has them");
+        return Outcome::ok(
+            "the engines' AppArmor profiles are loaded on both, as far as the source has them",
+        );
     }
     Outcome::warn("an AppArmor profile is not loaded at the destination")
         .found(format!("{} is missing", list(&missing)))
@@ -292,7 +306,11 @@ fn selinux(pair: &Pair<'_>) -> Outcome {
         }),
         (a, _) => Outcome::warn("only one host enforces SELinux").found(format!(
             "enforcing on {}",
-            if a { pair.source.name } else { pair.destination.name }
+            if a {
+                pair.source.name
+            } else {
+                pair.destination.name
+            }
         )),
     }
 }
