@@ -25,6 +25,9 @@ fn the_summary_of_a_recorded_host_reads_well() {
     assert!(line("memory").starts_with("23.5 GiB"));
     assert_eq!(line("disk vda"), "256 GiB");
     assert!(line("link eth0").contains("10.79.0.2/24"));
+    assert_eq!(report.hardware.signature.unwrap().family, 26);
+    let hardinfo = report.hardware.hardinfo.join("\n");
+    assert!(hardinfo.contains("Virtio 1.0 block device") && !hardinfo.contains("IO-APIC"));
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["hardware"]["cpu"]["family"], 26);
 }

@@ -178,7 +178,7 @@ fn a_missing_tool_a_hung_tool_and_a_greedy_tool_do_not_stop_the_probe() {
     bad("runc", "#!/bin/sh\ncat\necho runc version 1.1.15\n");
     bad(
         "timeout",
-        "#!/bin/sh\nshift\nexec /usr/bin/timeout 0.5 \"$@\"\n",
+        "#!/bin/sh\nshift 3\nexec /usr/bin/timeout -k 1 0.5 \"$@\"\n",
     );
     let path = format!("{}:/usr/bin:/bin", folder.path().display());
     let cmd = Cmd::reads("sh")

@@ -89,7 +89,7 @@ impl Report {
         self.counts = Counts::default();
         for group in &mut self.groups {
             let worst = group.verdicts.iter().map(|verdict| verdict.status).max();
-            group.status = worst.unwrap_or(Status::Ok);
+            group.status = worst.unwrap_or(Status::Skip);
             for verdict in &group.verdicts {
                 match verdict.status {
                     Status::Ok => self.counts.ok += 1,

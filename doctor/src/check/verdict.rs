@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-/// How a check ended.
+/// How a check ended; the order is that of a group, whose status is its highest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// The check's sentence is true.
-    Ok,
     /// It could not be judged, and why.
     Skip,
+    /// The check's sentence is true.
+    Ok,
     /// Something does not work, or may not, that some migrations need.
     Warn,
     /// Migrations do not work.

@@ -8,7 +8,7 @@ probe() {
 	mark="@@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
 	printf '@@transship criu 1 %s\n' "$mark"
 	limit=
-	if command -v timeout >/dev/null 2>&1; then limit='timeout 10'; fi
+	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 10'; fi
 
 	section version $limit criu --version
 	if ! command -v criu >/dev/null 2>&1; then return; fi

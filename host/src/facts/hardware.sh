@@ -6,19 +6,18 @@ probe() {
 	mark="@@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
 	printf '@@transship hardware 1 %s\n' "$mark"
 	limit=
-	if has timeout; then limit='timeout 10'; fi
+	if has timeout; then limit='timeout -k 2 10'; fi
 
 	section dmi dmi
 	section disks disks
 	section links links
 	section dimms dimms
 	if has cpuid; then section cpuid $limit cpuid -1 -r; fi
-	for tool in hardinfo2 hardinfo; do
-		if has "$tool"; then
-			section hardinfo $limit "$tool" -r -m devices.so
-			break
-		fi
-	done
+	if has hardinfo2; then
+		section hardinfo hardinfo hardinfo2 -q -s
+	elif has hardinfo; then
+		section hardinfo hardinfo hardinfo -m devices.so
+	fi
 }
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -29,6 +28,15 @@ section() {
 	printf '%s begin %s\n' "$mark" "$section_name"
 	"$@" 2>&1
 	printf '\n%s end %s %s\n' "$mark" "$section_name" "$?"
+}
+
+# Its chapter on devices, without the lists of ports and interrupts. It keeps its settings under HOME, where nothing is to be
+# written, and it may wait for a name server.
+hardinfo() {
+	tool=$1
+	shift
+	HOME=/proc XDG_CONFIG_HOME=/proc XDG_CACHE_HOME=/proc ${limit:+timeout -k 2 30} "$tool" -r -f text "$@" 2>/dev/null |
+		sed -n '/^Devices$/,/^Resources$/p' | sed '/^Resources$/d'
 }
 
 dmi() {

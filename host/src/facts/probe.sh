@@ -11,7 +11,7 @@ probe() {
 	printf '@@transship facts 1 %s\n' "$mark"
 	release=$(uname -r)
 	limit=
-	if has timeout; then limit='timeout 10'; fi
+	if has timeout; then limit='timeout -k 2 10'; fi
 
 	section clock.first date +%s.%N
 	section os-release first_of /etc/os-release /usr/lib/os-release
