@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 const TRIXIE: &str = include_str!("transcripts/trixie-docker-podman.facts.txt");
 const TRIXIE_CRIU: &str = include_str!("transcripts/trixie.criu.txt");
+const OLD_CRIU: &str = include_str!("transcripts/criu-3.17.1-on-6.18.criu.txt");
 const TRIXIE_HARDWARE: &str = include_str!("transcripts/trixie.hardware.txt");
 const BARE: &str = include_str!("transcripts/bookworm-docker-client.facts.txt");
 const XENIAL: &str = include_str!("transcripts/xenial-docker-17.09.1.facts.txt");
@@ -117,6 +118,18 @@ fn criu_says_what_it_has() {
         (Some(0xe5), Some(2432), Some(2432))
     );
     assert!(cpu.image.as_ref().unwrap().starts_with("GUNW"));
+}
+
+#[test]
+fn a_criu_that_does_not_start_has_not_looked() {
+    let check = CriuCheck::parse(OLD_CRIU);
+    assert_eq!(check.version.as_ref().unwrap().to_string(), "3.17.1");
+    assert!(!check.check.as_ref().unwrap().good);
+    assert_eq!(check.feature("mem_dirty_track"), Feature::NotJudged);
+    assert_eq!(check.feature("nftables"), Feature::NotJudged);
+    let cpu = check.cpuinfo.as_ref().unwrap();
+    assert_eq!((&cpu.image, cpu.xsave_size), (&None, None));
+    assert!(cpu.error.as_ref().unwrap().contains("vDSO area bounds"));
 }
 
 #[test]

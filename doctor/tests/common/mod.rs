@@ -8,6 +8,8 @@ use host::{CriuCheck, Facts};
 pub const TRIXIE: &str =
     include_str!("../../../host/tests/transcripts/trixie-docker-podman.facts.txt");
 pub const TRIXIE_CRIU: &str = include_str!("../../../host/tests/transcripts/trixie.criu.txt");
+pub const OLD_CRIU: &str =
+    include_str!("../../../host/tests/transcripts/criu-3.17.1-on-6.18.criu.txt");
 pub const TRIXIE_HARDWARE: &str =
     include_str!("../../../host/tests/transcripts/trixie.hardware.txt");
 pub const CLIENT: &str =

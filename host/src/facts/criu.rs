@@ -49,6 +49,8 @@ pub enum Feature {
     Unknown,
     /// CRIU did not answer in time.
     TimedOut,
+    /// CRIU did not start, so it did not look.
+    NotJudged,
 }
 
 /// The processor as CRIU records it for a comparison (`criu cpuinfo dump`).
@@ -112,6 +114,14 @@ fn feature(section: &Section) -> Feature {
         Some(0) => Feature::Supported,
         Some(124 | 137) => Feature::TimedOut,
         _ if section.text.contains("Unknown feature") => Feature::Unknown,
+        // 126 and 127: the program or one of its libraries is missing.
+        Some(126 | 127) => Feature::NotJudged,
+        _ if section
+            .text
+            .contains("Could not initialize kernel features detection") =>
+        {
+            Feature::NotJudged
+        }
         _ => Feature::Missing,
     }
 }

@@ -205,7 +205,10 @@ fn time_namespace(subject: &Subject<'_>) -> Outcome {
 }
 
 fn soft_dirty(subject: &Subject<'_>) -> Outcome {
-    let asked = subject.criu.map(|criu| criu.feature("mem_dirty_track"));
+    let asked = subject
+        .criu
+        .map(|criu| criu.feature("mem_dirty_track"))
+        .filter(|found| matches!(found, Feature::Supported | Feature::Missing));
     match (asked, subject.setting("MEM_SOFT_DIRTY")) {
         (Some(Feature::Supported), _) | (None, Setting::BuiltIn) => {
             Outcome::ok("changed memory is tracked, so pre-copy is possible")
