@@ -7,14 +7,19 @@
 mod cmd;
 mod dry;
 mod error;
+pub mod facts;
+mod fake;
 mod local;
 mod logged;
 mod ssh;
 mod target;
+pub mod version;
 
 pub use cmd::{Cmd, Effect, Output, quote};
 pub use dry::Dry;
 pub use error::{HostError, Result};
+pub use facts::{CriuCheck, Facts, Hardware};
+pub use fake::Fake;
 pub use local::Local;
 pub use logged::Logged;
 pub use ssh::{Ssh, SshOptions};

@@ -1,0 +1,28 @@
+//! Checks of one host.
+
+mod criu;
+mod engine;
+mod features;
+mod kernel;
+mod options;
+mod podman;
+mod security;
+mod space;
+mod system;
+
+use super::catalogue::Check;
+use super::subject::Subject;
+
+/// All checks of one host but the rules about known faults, which are data.
+pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
+    let mut checks = system::checks();
+    checks.extend(kernel::checks());
+    checks.extend(options::checks());
+    checks.extend(criu::checks());
+    checks.extend(features::checks());
+    checks.extend(engine::checks());
+    checks.extend(podman::checks());
+    checks.extend(security::checks());
+    checks.extend(space::checks());
+    checks
+}

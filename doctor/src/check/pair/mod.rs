@@ -1,0 +1,42 @@
+//! Checks of two hosts: whether containers can move from the first to the second.
+
+mod cpu;
+mod engine;
+mod system;
+
+use super::catalogue::Check;
+use super::subject::Subject;
+use host::facts::criu::Judgement;
+use serde::Serialize;
+
+/// What was measured between two hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Link {
+    /// Seconds for a small message there and back.
+    pub round_trip: Option<f64>,
+    /// Bytes per second from the source to the destination.
+    pub throughput: Option<f64>,
+}
+
+/// Two hosts under examination.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair<'a> {
+    /// Where the container runs.
+    pub source: Subject<'a>,
+    /// Where it shall run.
+    pub destination: Subject<'a>,
+    /// What was measured between them.
+    pub link: Option<Link>,
+    /// What CRIU on the destination says of the source's processor
+    /// ([`host::facts::criu::judge_cpu`] with the image of the source's
+    /// [`CpuInfo`](host::facts::criu::CpuInfo)).
+    pub cpu: Option<&'a Judgement>,
+}
+
+/// All checks of a pair.
+pub(super) fn checks<'p>() -> Vec<Check<Pair<'p>>> {
+    let mut checks = system::checks();
+    checks.extend(cpu::checks());
+    checks.extend(engine::checks());
+    checks
+}

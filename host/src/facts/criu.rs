@@ -1,0 +1,176 @@
+//! What CRIU says of a host: slower than the facts, so a pass of its own.
+
+use super::transcript::{Section, Transcript, keyed};
+use crate::{Cmd, Host, Result};
+use semver::Version;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const PROBE: &str = include_str!("criu.sh");
+
+/// Some fifty calls, a few milliseconds each where all is well.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// CRIU's own judgement of a host.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CriuCheck {
+    /// What `criu --version` says; `None` where CRIU is missing.
+    pub version: Option<Version>,
+    /// `criu check`; `None` where it was not run.
+    pub check: Option<Judgement>,
+    /// `criu check --feature X`, by feature.
+    pub features: BTreeMap<String, Feature>,
+    /// The processor as CRIU sees it.
+    pub cpuinfo: Option<CpuInfo>,
+    /// The probe's own text.
+    #[serde(skip)]
+    pub transcript: Transcript,
+}
+
+/// What a check of CRIU's came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Judgement {
+    /// Whether it exited with 0.
+    pub good: bool,
+    /// What it printed.
+    pub text: String,
+}
+
+/// Whether kernel and CRIU have a feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Feature {
+    /// There.
+    Supported,
+    /// CRIU looked and did not find it.
+    Missing,
+    /// This version of CRIU does not know the name.
+    Unknown,
+    /// CRIU did not answer in time.
+    TimedOut,
+    /// CRIU did not start, so it did not look.
+    NotJudged,
+}
+
+/// The processor as CRIU records it for a comparison (`criu cpuinfo dump`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct CpuInfo {
+    /// The image that `criu cpuinfo check` on another host judges, in base64.
+    pub image: Option<String>,
+    /// Bit mask of the floating point features.
+    pub xfeatures: Option<u64>,
+    /// Bytes of the floating point state.
+    pub xsave_size: Option<u64>,
+    /// Bytes if all features were on.
+    pub xsave_size_max: Option<u64>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+impl CriuCheck {
+    /// Asks CRIU on a host. Nothing is changed there but CRIU's own cache, `/run/criu.kdat`.
+    ///
+    /// # Errors
+    /// Where the host cannot run a shell script.
+    pub fn gather(host: &dyn Host) -> Result<CriuCheck> {
+        super::probe(host, "transship-criu", PROBE, PROBE_TIMEOUT).map(CriuCheck::build)
+    }
+
+    /// CRIU's judgement from the text of a probe.
+    #[must_use]
+    pub fn parse(text: &str) -> CriuCheck {
+        CriuCheck::build(Transcript::parse(text))
+    }
+
+    fn build(transcript: Transcript) -> CriuCheck {
+        let features = transcript
+            .sections()
+            .filter_map(|(name, section)| {
+                Some((name.strip_prefix("feature.")?.to_owned(), feature(section)))
+            })
+            .collect();
+        CriuCheck {
+            version: crate::version::find(transcript.text("version")),
+            check: transcript.section("check").map(|section| Judgement {
+                good: section.status == Some(0),
+                text: section.text.trim().to_owned(),
+            }),
+            features,
+            cpuinfo: transcript.section("cpuinfo").map(cpuinfo),
+            transcript,
+        }
+    }
+
+    /// How a feature stands; `Unknown` where it was not asked for.
+    #[must_use]
+    pub fn feature(&self, name: &str) -> Feature {
+        self.features.get(name).copied().unwrap_or(Feature::Unknown)
+    }
+}
+
+fn feature(section: &Section) -> Feature {
+    match section.status {
+        Some(0) => Feature::Supported,
+        Some(124 | 137) => Feature::TimedOut,
+        _ if section.text.contains("Unknown feature") => Feature::Unknown,
+        // 126 and 127: the program or one of its libraries is missing.
+        Some(126 | 127) => Feature::NotJudged,
+        _ if section
+            .text
+            .contains("Could not initialize kernel features detection") =>
+        {
+            Feature::NotJudged
+        }
+        _ => Feature::Missing,
+    }
+}
+
+fn cpuinfo(section: &Section) -> CpuInfo {
+    let line = section
+        .text
+        .lines()
+        .find_map(|line| line.split_once("xfeatures_mask "))
+        .map(|(_, rest)| rest);
+    let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
+    let after = |name: &str| {
+        let at = words.iter().position(|word| *word == name)?;
+        words.get(at + 1)?.parse().ok()
+    };
+    CpuInfo {
+        image: keyed(&section.text, "image").next().map(str::to_owned),
+        xfeatures: words.first().and_then(|word| super::cpu::hex(word)),
+        xsave_size: after("xsave_size"),
+        xsave_size_max: after("xsave_size_max"),
+        error: section
+            .text
+            .lines()
+            .find(|line| line.contains("Error"))
+            .map(|line| line.trim().to_owned()),
+    }
+}
+
+/// Has CRIU on `host` judge the processor of another host by the image of its `criu cpuinfo dump`,
+/// in base64: whether programs checkpointed there can run here.
+///
+/// # Errors
+/// Where the host cannot run a shell script.
+pub fn judge_cpu(host: &dyn Host, image: &str) -> Result<Judgement> {
+    const SCRIPT: &str = r#"PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin"
+        umask 077
+        folder=$(mktemp -d /tmp/transship-cpuinfo.XXXXXX) || exit 125
+        base64 -d >"$folder/cpuinfo.img" && criu cpuinfo check --images-dir "$folder" 2>&1
+        status=$?
+        rm -rf -- "$folder"
+        exit "$status""#;
+    let cmd = Cmd::reads("sh")
+        .args(["-c", SCRIPT, "transship-cpuinfo"])
+        .stdin(image.as_bytes());
+    let output = host.run(&cmd)?;
+    Ok(Judgement {
+        good: output.status == 0,
+        text: format!("{}{}", output.stdout_text(), output.stderr_text())
+            .trim()
+            .to_owned(),
+    })
+}
