@@ -13,7 +13,9 @@ fn lab() -> Option<(MutexGuard<'static, ()>, Lab)> {
     static TURN: Mutex<()> = Mutex::new(());
     // A test that failed leaves the lock poisoned and its hosts broken.
     let turn = TURN.lock().unwrap_or_else(|poisoned| {
-        let _ = transship().args(["lab", "down", "--lab", "faults"]).output();
+        let _ = transship()
+            .args(["lab", "down", "--lab", "faults"])
+            .output();
         poisoned.into_inner()
     });
     Some((turn, Lab::up("faults", "10.85.0.0/24", "docker-26")?))
@@ -22,7 +24,9 @@ fn lab() -> Option<(MutexGuard<'static, ()>, Lab)> {
 /// Starts a migration of `name` and does something as soon as a phase begins.
 fn at_phase(lab: &Lab, name: &str, phase: &str, action: impl FnOnce(u32)) -> Ran {
     let mut child = lab
-        .transship(&["migrate", name, "--from", "a", "--to", "b", "--mode", "tarball", "--json"])
+        .transship(&[
+            "migrate", name, "--from", "a", "--to", "b", "--mode", "tarball", "--json",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -31,7 +35,11 @@ fn at_phase(lab: &Lab, name: &str, phase: &str, action: impl FnOnce(u32)) -> Ran
     let mut talk = String::new();
     let mut action = Some(action);
     while stderr.read_line(&mut talk).unwrap() > 0 {
-        let begun = talk.lines().last().unwrap().starts_with(&format!("{phase} "));
+        let begun = talk
+            .lines()
+            .last()
+            .unwrap()
+            .starts_with(&format!("{phase} "));
         if begun && let Some(action) = action.take() {
             action(child.id());
         }
@@ -43,7 +51,9 @@ fn at_phase(lab: &Lab, name: &str, phase: &str, action: impl FnOnce(u32)) -> Ran
 }
 
 fn signal(pid: u32, signal: &str) {
-    let status = std::process::Command::new("kill").args([signal, &pid.to_string()]).status();
+    let status = std::process::Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status();
     assert!(status.unwrap().success());
 }
 
@@ -52,14 +62,30 @@ fn ctrl_c_at_each_phase_undoes_everything() {
     let Some((_turn, lab)) = lab() else { return };
     let name = "ctrlc";
     lab.counter(name, "0.1", "--restart unless-stopped");
-    for phase in ["check", "prepare", "checkpoint", "archive", "transfer", "unpack", "create", "restore", "verify"] {
+    for phase in [
+        "check",
+        "prepare",
+        "checkpoint",
+        "archive",
+        "transfer",
+        "unpack",
+        "create",
+        "restore",
+        "verify",
+    ] {
         let ran = at_phase(&lab, name, phase, |pid| signal(pid, "-INT")).expect(130);
         let report = ran.json();
         fits_schema(&report, "migrate");
         assert_eq!(report["outcome"], "rolled-back", "{phase}");
-        assert!(report["state"].as_str().unwrap().contains("runs on a"), "{phase}: {report:#}");
+        assert!(
+            report["state"].as_str().unwrap().contains("runs on a"),
+            "{phase}: {report:#}"
+        );
         lab.is_as_before(name);
-        let policy = lab.ok("a", &format!("docker inspect -f '{{{{.HostConfig.RestartPolicy.Name}}}}' {name}"));
+        let policy = lab.ok(
+            "a",
+            &format!("docker inspect -f '{{{{.HostConfig.RestartPolicy.Name}}}}' {name}"),
+        );
         assert_eq!(policy, "unless-stopped", "{phase}");
     }
     // After the commit point there is nothing to undo: the migration ends.
@@ -86,15 +112,33 @@ chmod +x /usr/local/bin/docker"#,
     let report = ran.json();
     assert_eq!(report["outcome"], "rolled-back");
     assert_eq!(report["failure"]["phase"], "restore");
-    assert!(report["state"].as_str().unwrap().contains("from its checkpoint"), "{report:#}");
-    assert_eq!(lab.ok("a", &format!("docker inspect -f '{{{{.State.Running}}}}' {name}")), "true");
+    assert!(
+        report["state"]
+            .as_str()
+            .unwrap()
+            .contains("from its checkpoint"),
+        "{report:#}"
+    );
+    assert_eq!(
+        lab.ok(
+            "a",
+            &format!("docker inspect -f '{{{{.State.Running}}}}' {name}")
+        ),
+        "true"
+    );
     let on_b = lab.ok("b", "ps -eo pid,ppid,args | grep '[e]xpr $i'; true");
     assert_eq!(on_b, "", "a second copy runs on b: {report:#}");
     in_order(&lab.numbers("a", name), 0);
     // What could not be removed from b is said, with the command.
-    assert!(report["warnings"].to_string().contains("docker rm --force"), "{report:#}");
+    assert!(
+        report["warnings"].to_string().contains("docker rm --force"),
+        "{report:#}"
+    );
     Lab::up("faults", "10.85.0.0/24", "docker-26");
-    assert_ne!(lab.ok("b", &format!("docker ps -q --filter name={name} | wc -l")), "1");
+    assert_ne!(
+        lab.ok("b", &format!("docker ps -q --filter name={name} | wc -l")),
+        "1"
+    );
     lab.forget(name);
 }
 
@@ -104,16 +148,31 @@ fn a_link_cut_during_the_transfer_and_a_host_that_vanishes() {
     let name = "cut";
     lab.counter(name, "0.1", "");
     let ran = at_phase(&lab, name, "unpack", |_| {
-        let status = std::process::Command::new("ip").args(["link", "set", "ts-faults-b", "down"]).status();
+        let status = std::process::Command::new("ip")
+            .args(["link", "set", "ts-faults-b", "down"])
+            .status();
         assert!(status.unwrap().success());
     })
     .expect(6);
     let report = ran.json();
     assert!(report["failure"]["host"] == "b", "{report:#}");
-    assert!(report["warnings"].to_string().contains("rm -rf /var/lib/transship/migrate/cut"), "{report:#}");
-    assert_eq!(lab.ok("a", &format!("docker inspect -f '{{{{.State.Running}}}}' {name}")), "true");
+    assert!(
+        report["warnings"]
+            .to_string()
+            .contains("rm -rf /var/lib/transship/migrate/cut"),
+        "{report:#}"
+    );
+    assert_eq!(
+        lab.ok(
+            "a",
+            &format!("docker inspect -f '{{{{.State.Running}}}}' {name}")
+        ),
+        "true"
+    );
     in_order(&lab.numbers("a", name), 0);
-    let status = std::process::Command::new("ip").args(["link", "set", "ts-faults-b", "up"]).status();
+    let status = std::process::Command::new("ip")
+        .args(["link", "set", "ts-faults-b", "up"])
+        .status();
     assert!(status.unwrap().success());
     lab.forget(name);
 }
@@ -137,7 +196,10 @@ fn transship_itself_is_killed_and_the_next_run_says_how_to_go_on() {
         let fix = report["failure"]["fix"][0].as_str().unwrap().to_owned();
         lab.ok(host, fix.split_once(&format!("on {host}: ")).unwrap().1);
     }
-    lab.ok("a", "rm -rf /var/lib/docker/containers/*/checkpoints/transship");
+    lab.ok(
+        "a",
+        "rm -rf /var/lib/docker/containers/*/checkpoints/transship",
+    );
     lab.is_as_before(name);
     lab.migrate(name, "a", "b", &[]).expect(0);
     lab.forget(name);
@@ -148,14 +210,25 @@ fn no_space_before_and_during() {
     let Some((_turn, lab)) = lab() else { return };
     let name = "space";
     lab.counter(name, "0.1", "");
-    lab.ok("b", "mkdir -p /var/lib/transship && mount -t tmpfs -o size=64k none /var/lib/transship");
+    lab.ok(
+        "b",
+        "mkdir -p /var/lib/transship && mount -t tmpfs -o size=64k none /var/lib/transship",
+    );
     let ran = lab.migrate(name, "a", "b", &[]).expect(4);
-    assert!(ran.stderr.contains("not enough space on b") && ran.stderr.contains("fix"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("not enough space on b") && ran.stderr.contains("fix"),
+        "{}",
+        ran.stderr
+    );
     lab.is_as_before(name);
     // Seen only on the way: the folder of the images alone is small.
     lab.ok("b", "umount /var/lib/transship && mkdir -p /var/lib/transship/migrate && mount -t tmpfs -o size=8k none /var/lib/transship/migrate");
     let ran = lab.migrate(name, "a", "b", &[]).expect(6);
-    assert!(ran.stderr.contains("No space left on device") || ran.stderr.contains("make room"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("No space left on device") || ran.stderr.contains("make room"),
+        "{}",
+        ran.stderr
+    );
     lab.is_as_before(name);
     lab.ok("b", "umount /var/lib/transship/migrate");
     lab.forget(name);
@@ -170,7 +243,11 @@ fn hosts_that_cannot_do_it_are_refused_with_the_fix() {
         let ran = lab.migrate(name, "a", "b", &[]).expect(code);
         assert!(ran.stderr.contains(what), "{}", ran.stderr);
         assert!(ran.stderr.contains(fix), "{}", ran.stderr);
-        assert!(ran.stderr.contains("state  nothing was changed"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("state  nothing was changed"),
+            "{}",
+            ran.stderr
+        );
         assert_eq!(ran.stdout, "");
     };
     // Not found in PATH, as if it had never been installed.
@@ -180,20 +257,51 @@ fn hosts_that_cannot_do_it_are_refused_with_the_fix() {
     lab.ok("b", "mv /usr/bin/docker /usr/bin/docker.away");
     refused(4, "b: Docker is not installed", "transship provision b");
     lab.ok("b", "mv /usr/bin/docker.away /usr/bin/docker");
-    lab.ok("b", "kill $(cat /run/docker.pid); while docker ps >/dev/null 2>&1; do sleep 0.1; done");
-    refused(4, "b: the Docker daemon does not answer", "systemctl restart docker");
+    lab.ok(
+        "b",
+        "kill $(cat /run/docker.pid); while docker ps >/dev/null 2>&1; do sleep 0.1; done",
+    );
+    refused(
+        4,
+        "b: the Docker daemon does not answer",
+        "systemctl restart docker",
+    );
     lab.ok("b", r#"sed -i 's/"experimental": *true/"experimental": false/' /etc/docker/daemon.json; grep -q 'experimental": false' /etc/docker/daemon.json"#);
     Lab::up("faults", "10.85.0.0/24", "docker-26");
-    refused(4, "its experimental features are off", "transship provision b");
+    refused(
+        4,
+        "its experimental features are off",
+        "transship provision b",
+    );
     lab.ok("b", r#"sed -i 's/"experimental": *false/"experimental": true/' /etc/docker/daemon.json; kill $(cat /run/docker.pid); while docker ps >/dev/null 2>&1; do sleep 0.1; done"#);
     Lab::up("faults", "10.85.0.0/24", "docker-26");
     lab.ok("b", &format!("docker create --name {name} busybox true"));
-    refused(4, "b has a container refused already", "docker rm -f refused");
-    lab.ok("b", &format!("docker rm {name}; docker tag busybox:latest kept:latest; docker rmi busybox:latest"));
-    refused(4, "the image busybox is not on b", "docker save busybox | ssh b docker load");
+    refused(
+        4,
+        "b has a container refused already",
+        "docker rm -f refused",
+    );
+    lab.ok(
+        "b",
+        &format!(
+            "docker rm {name}; docker tag busybox:latest kept:latest; docker rmi busybox:latest"
+        ),
+    );
+    refused(
+        4,
+        "the image busybox is not on b",
+        "docker save busybox | ssh b docker load",
+    );
     lab.ok("b", "docker create --name other kept:latest true && docker commit other busybox:latest && docker rm other");
-    refused(4, "the image busybox on b is another than on a", "docker save busybox");
-    lab.ok("b", "docker rmi -f busybox:latest; docker tag kept:latest busybox:latest");
+    refused(
+        4,
+        "the image busybox on b is another than on a",
+        "docker save busybox",
+    );
+    lab.ok(
+        "b",
+        "docker rmi -f busybox:latest; docker tag kept:latest busybox:latest",
+    );
     lab.migrate(name, "a", "b", &[]).expect(0);
     lab.forget(name);
 }
@@ -204,10 +312,17 @@ fn containers_that_cannot_be_moved_are_refused_with_the_fix() {
     let name = "subject";
     let refused = |what: &str, fix: &str| {
         let ran = lab.migrate(name, "a", "b", &[]).expect(4);
-        assert!(ran.stderr.contains(what) && ran.stderr.contains(fix), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(what) && ran.stderr.contains(fix),
+            "{}",
+            ran.stderr
+        );
     };
     lab.forget(name);
-    refused("there is no container subject on a", "containers that run on a:");
+    refused(
+        "there is no container subject on a",
+        "containers that run on a:",
+    );
     lab.counter(name, "0.1", "");
     lab.ok("a", &format!("docker pause {name}"));
     refused("subject on a is paused", "docker unpause subject");
@@ -227,27 +342,67 @@ fn hosts_out_of_reach_and_keys_that_changed() {
         let mut args = vec!["--timeout", "3"];
         args.extend(more);
         let ran = lab.migrate(name, "a", to, &args).expect(code);
-        assert!(ran.stderr.contains(what) && ran.stderr.contains(fix), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(what) && ran.stderr.contains(fix),
+            "{}",
+            ran.stderr
+        );
     };
-    refused(3, "root@10.85.0.77", &[], "no connection to 10.85.0.77:22", "Try: ssh -F");
-    refused(3, "no-such-host.invalid", &[], "cannot be resolved", "getent hosts");
-    refused(3, "nobody@b", &[], "does not let user `nobody` in", "ssh-copy-id");
+    refused(
+        3,
+        "root@10.85.0.77",
+        &[],
+        "no connection to 10.85.0.77:22",
+        "Try: ssh -F",
+    );
+    refused(
+        3,
+        "no-such-host.invalid",
+        &[],
+        "cannot be resolved",
+        "getent hosts",
+    );
+    refused(
+        3,
+        "nobody@b",
+        &[],
+        "does not let user `nobody` in",
+        "ssh-copy-id",
+    );
     refused(2, "a", &[], "are the same host", "--to");
     refused(2, "root@a", &[], "are the same host", "--to");
     let ours = lab.ssh_config();
     let known = ours.with_file_name("known_hosts");
     let text = std::fs::read_to_string(&known).unwrap();
     std::fs::write(&known, "").unwrap();
-    refused(3, "b", &[], "host key is not known here", "--accept-new-host-keys");
+    refused(
+        3,
+        "b",
+        &[],
+        "host key is not known here",
+        "--accept-new-host-keys",
+    );
     // Another key is known for b than the one that it shows.
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key");
-    let status = std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+    let status = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&key)
+        .status();
     assert!(status.unwrap().success());
     let other = std::fs::read_to_string(key.with_extension("pub")).unwrap();
-    let a = text.lines().find(|line| line.contains("10.85.0.2")).unwrap();
+    let a = text
+        .lines()
+        .find(|line| line.contains("10.85.0.2"))
+        .unwrap();
     std::fs::write(&known, format!("{a}\nb,10.85.0.3 {other}")).unwrap();
-    refused(3, "b", &["--accept-new-host-keys"], "its host key HAS CHANGED", "ssh-keygen -R");
+    refused(
+        3,
+        "b",
+        &["--accept-new-host-keys"],
+        "its host key HAS CHANGED",
+        "ssh-keygen -R",
+    );
     std::fs::write(&known, text).unwrap();
     lab.is_as_before(name);
     lab.forget(name);

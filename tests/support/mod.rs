@@ -46,7 +46,10 @@ impl Ran {
 /// The binary, without the user's own environment for it.
 pub fn transship() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_transship"));
-    command.env_remove("TRANSSHIP_LAB").env("NO_COLOR", "1").stdin(std::process::Stdio::null());
+    command
+        .env_remove("TRANSSHIP_LAB")
+        .env("NO_COLOR", "1")
+        .stdin(std::process::Stdio::null());
     command
 }
 
