@@ -15,6 +15,15 @@ pub(crate) struct State {
     pub exit_code: i64,
 }
 
+/// Removes a container; one that is gone already is as good.
+pub(crate) fn gone(host: &dyn Host, remove: &Cmd) -> Result<(), Failure> {
+    let output = host.run(remove)?;
+    if output.status == 0 || output.stderr_text().contains("No such container") {
+        return Ok(());
+    }
+    Err(HostError::failed(host.name(), remove, &output).into())
+}
+
 /// What `docker inspect` says; none where there is no such thing. Every other failure is an error: a
 /// daemon that does not answer must not look like a container that is gone.
 fn inspect(host: &dyn Host, cmd: &Cmd) -> Result<Option<Output>, Failure> {

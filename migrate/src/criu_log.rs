@@ -1,7 +1,8 @@
-//! What CRIU's log says about a failure.
+//! What CRIU's log says about a failure, and what it means.
 
 use crate::Failure;
 use crate::context::Side;
+use doctor::explain::{Confidence, Given};
 use host::Cmd;
 
 /// How many lines of a log are shown.
@@ -26,8 +27,26 @@ pub(crate) fn explain(side: &Side, id: &str, images: &str, mut failure: Failure)
     let script = r#"images=$1; shift; for f in "$@" $(find "$images" -name '*.log' 2>/dev/null); do [ -s "$f" ] && { tail -c 65536 "$f"; exit; }; done"#;
     let mut cmd = Cmd::follows("sh").args(["-c", script, "sh", images]);
     cmd = cmd.args(paths);
-    if let Ok(text) = side.host.text(&cmd) {
-        failure.log = telling(&text);
+    let log = side.host.text(&cmd).unwrap_or_default();
+    failure.log = telling(&log);
+    // What the engine said comes last, as it did: CRIU's own lines name the cause, the engine repeats.
+    let all = format!("{log}\n{}", failure.what);
+    let given = Given {
+        engine: Some("docker".to_owned()),
+        engine_version: Some(side.docker.version.to_string()),
+        ..Given::default()
+    };
+    let diagnoses = doctor::explain::explain(all.as_bytes(), &given).map(|said| said.diagnoses);
+    // A guess would send the reader astray.
+    if let Some(first) = diagnoses
+        .unwrap_or_default()
+        .first()
+        .filter(|first| first.confidence != Confidence::Low)
+    {
+        failure.cause = Some(format!("{}: {}", first.title, first.cause));
+        failure
+            .fix
+            .extend(first.fix.iter().map(|fix| (*fix).to_owned()));
     }
     failure
 }

@@ -28,6 +28,8 @@ pub struct Failure {
     pub host: Option<String>,
     /// What happened, as a sentence that names host and container.
     pub what: String,
+    /// Why, where the logs tell.
+    pub cause: Option<String>,
     /// The last telling lines of CRIU's log.
     pub log: Vec<String>,
     /// What to do about it, each a command or sentence that can be pasted.
@@ -41,6 +43,7 @@ impl Failure {
             kind,
             host: None,
             what: what.into(),
+            cause: None,
             log: Vec::new(),
             fix: Vec::new(),
         }

@@ -54,6 +54,9 @@ pub struct FailureReport {
     /// The phase in which it happened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
+    /// Why, where the logs tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// The last telling lines of CRIU's log.
     pub log: Vec<String>,
     /// The way out, to be pasted.
@@ -67,6 +70,7 @@ impl FailureReport {
             what: failure.what.clone(),
             host: failure.host.clone(),
             phase: phase.map(str::to_owned),
+            cause: failure.cause.clone(),
             log: failure.log.clone(),
             fix: failure.fix.clone(),
         }

@@ -58,6 +58,9 @@ pub fn migration(report: &Report) {
                 Some(phase) => labelled(&cross, &format!("{phase} failed: {}", failure.what)),
                 None => labelled(&cross, &failure.what),
             }
+            if let Some(cause) = &failure.cause {
+                labelled("  why   ", cause);
+            }
             for line in &failure.log {
                 labelled("  log   ", line);
             }

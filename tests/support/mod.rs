@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 /// Set by `make test`: then nothing of the lab may be skipped.
-const MUST: &str = "TRANSSHIP_TEST_LAB";
+pub const MUST: &str = "TRANSSHIP_TEST_LAB";
 
 /// How the real binary ended and what it printed.
 #[derive(Debug)]

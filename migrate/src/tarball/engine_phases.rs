@@ -148,7 +148,7 @@ impl Phase for Create {
         };
         let cmd = commands::remove_force(&which);
         let side = &context.destination;
-        if let Err(error) = side.host.text(&cmd) {
+        if let Err(error) = ask::gone(&*side.host, &cmd) {
             let text = format!(
                 "the container made on {} could not be removed: {error}; run there: {}",
                 side.name(),

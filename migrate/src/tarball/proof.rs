@@ -87,14 +87,9 @@ pub(super) fn stop_on_destination(context: &mut Context) -> Result<(), Doubt> {
     let until = Instant::now() + PATIENCE;
     let mut why;
     loop {
-        why = match side.host.run(&remove) {
-            Ok(output)
-                if output.status == 0 || output.stderr_text().contains("No such container") =>
-            {
-                return Ok(());
-            }
-            Ok(output) => output.stderr_text().trim().to_owned(),
-            Err(error) => error.to_string(),
+        why = match ask::gone(&*side.host, &remove) {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure.what,
         };
         // With the engine away, the runtime below it still knows what runs.
         let root = side.docker.runc_root("runc");
