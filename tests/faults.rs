@@ -254,6 +254,24 @@ fn hosts_that_cannot_do_it_are_refused_with_the_fix() {
     lab.ok("b", "mv /usr/sbin/criu /usr/sbin/criu.away");
     refused(4, "there is no criu on b", "transship provision b");
     lab.ok("b", "mv /usr/sbin/criu.away /usr/sbin/criu");
+    // What CRIU 3.17.1 says on a kernel since 6.13 (recorded).
+    lab.ok(
+        "b",
+        r#"cat > /usr/local/bin/criu <<'X'
+#!/bin/sh
+case $1 in
+    --version) echo "Version: 3.17.1" ;;
+    *) echo "Error (criu/vdso.c:381): vdso: Unexpected rt vDSO area bounds" >&2; exit 1 ;;
+esac
+X
+chmod +x /usr/local/bin/criu"#,
+    );
+    refused(
+        4,
+        "CRIU 3.17.1 does not work on the kernel of b",
+        "transship provision b",
+    );
+    lab.ok("b", "rm /usr/local/bin/criu");
     lab.ok("b", "mv /usr/bin/docker /usr/bin/docker.away");
     refused(4, "b: Docker is not installed", "transship provision b");
     lab.ok("b", "mv /usr/bin/docker.away /usr/bin/docker");
