@@ -190,7 +190,7 @@ fn what_this_mode_does_not_move_is_said_and_never_deleted() {
     let ran = lab.migrate(name, "a", "b", &["--json"]).expect(0);
     let warnings = ran.json()["warnings"].to_string();
     assert!(
-        warnings.contains("the volume at /data") && warnings.contains("changed in its root"),
+        warnings.contains("the volume at /data") && warnings.contains("changes in its root"),
         "{warnings}"
     );
     assert_eq!(

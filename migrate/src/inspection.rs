@@ -296,7 +296,7 @@ fn left_behind(
     let mut what = Vec::new();
     let changed = host.text(&commands::diff(name))?.lines().count();
     if changed > 0 {
-        what.push(format!("{changed} files and folders changed in its root"));
+        what.push(format!("changes in its root ({changed})"));
     }
     for mount in container.mounts() {
         if mount.kind == "volume" {

@@ -49,17 +49,17 @@ pub fn migration(report: &Report) {
         Outcome::RolledBack | Outcome::InDoubt | Outcome::Refused => {}
     }
     for warning in &report.warnings {
-        labelled(&style("!").for_stderr().yellow().to_string(), warning);
+        told(&style("!").for_stderr().yellow().to_string(), warning);
     }
     match &report.failure {
         Some(failure) => {
             let cross = style("✗").for_stderr().red().bold().to_string();
             match &failure.phase {
-                Some(phase) => labelled(&cross, &format!("{phase} failed: {}", failure.what)),
-                None => labelled(&cross, &failure.what),
+                Some(phase) => told(&cross, &format!("{phase} failed: {}", failure.what)),
+                None => told(&cross, &failure.what),
             }
             if let Some(cause) = &failure.cause {
-                labelled("  why   ", cause);
+                told("  why   ", cause);
             }
             for line in &failure.log {
                 labelled("  log   ", line);
@@ -67,7 +67,7 @@ pub fn migration(report: &Report) {
             for fix in &failure.fix {
                 labelled("  fix   ", fix);
             }
-            labelled("  state ", &report.state);
+            told("  state ", &report.state);
             for next in &report.next {
                 labelled("  do    ", next);
             }
@@ -123,7 +123,21 @@ fn mode(report: &Report) -> &'static str {
     }
 }
 
-/// A line on standard error with a label before it; further lines stand below its text.
+/// A sentence on standard error with a label before it; on a terminal it is broken between words.
+fn told(label: &str, text: &str) {
+    let term = console::Term::stderr();
+    let width = usize::from(term.size().1).saturating_sub(measure_text_width(label) + 1);
+    if !term.is_term() || width < 20 {
+        return labelled(label, text);
+    }
+    labelled(
+        label,
+        &textwrap::fill(text, textwrap::Options::new(width).break_words(false)),
+    );
+}
+
+/// Text on standard error with a label before it, as it is, so that it can be pasted; further lines
+/// stand below its text.
 fn labelled(label: &str, text: &str) {
     let indent = " ".repeat(measure_text_width(label) + 1);
     err(&format!(
