@@ -81,6 +81,11 @@ impl<'a> Call<'a> {
         Self::value(self.rest, &["--pid-file"]).map(PathBuf::from)
     }
 
+    /// Whether the container gets a terminal; then our standard output is not its own.
+    pub fn has_terminal(&self) -> bool {
+        Self::value(self.rest, &["--console-socket"]).is_some()
+    }
+
     /// The options of `create` that `restore` takes too.
     pub fn for_restore(&self) -> Vec<OsString> {
         let mut options = Vec::new();

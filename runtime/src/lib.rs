@@ -12,6 +12,7 @@ mod call;
 mod gate;
 pub mod pending;
 mod processes;
+mod replay;
 mod restore;
 
 use call::Call;

@@ -7,6 +7,7 @@
 //!   writes [`GO`] when they are complete. When it is closed without that, the runtime gives up at once;
 //! - `tried`: made when a restore was begun; no container is restored from one folder twice;
 //! - `pid`: process id of the restored first process, until `start`;
+//! - `replay`: what the container printed last where it came from; printed before it goes on;
 //! - `work/`: CRIU's log.
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub const HOME: &str = "/run/transship/restore";
 
 /// What is written into the gate when the images are complete.
 pub const GO: &[u8] = b"go\n";
+
+/// Name of the file with lines of the json-file log driver that are printed anew.
+pub const REPLAY: &str = "replay";
 
 /// How a container is to be restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

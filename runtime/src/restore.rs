@@ -2,7 +2,7 @@
 
 use crate::call::Call;
 use crate::pending::{Options, Pending};
-use crate::{gate, processes, runc};
+use crate::{gate, processes, replay, runc};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::Path;
@@ -41,6 +41,9 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
             "CRIU could not restore the container: {}",
             last_error(&log).unwrap_or_else(|| format!("see {}", log.display()))
         ));
+    }
+    if !call.has_terminal() {
+        replay::print(&pending.path(crate::pending::REPLAY));
     }
     let pid_file = call.pid_file().ok_or("the engine wants no pid file")?;
     std::fs::copy(&pid_file, pending.path("pid"))

@@ -1,0 +1,51 @@
+//! `transship agent`: what a migration starts on its two hosts.
+
+use crate::exit;
+use agent::{AgentError, Result};
+use clap::{Args as ClapArgs, Subcommand};
+use serde::de::DeserializeOwned;
+use std::io::{BufRead, Write};
+
+/// Run by `migrate` on the two hosts; its standard input says what to do
+#[derive(ClapArgs)]
+pub struct Args {
+    #[command(subcommand)]
+    side: Side,
+}
+
+#[derive(Subcommand)]
+enum Side {
+    /// On the source
+    Send,
+    /// On the destination
+    Receive,
+}
+
+pub fn run(args: &Args) -> u8 {
+    let mut input = std::io::stdin().lock();
+    let result = match args.side {
+        Side::Send => {
+            job(&mut input).and_then(|job| agent::send(&job, &mut input, std::io::stdout()))
+        }
+        Side::Receive => {
+            job(&mut input).and_then(|job| agent::receive(&job, &mut input, &mut std::io::stdout()))
+        }
+    };
+    match result {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            // Whoever started us shows it; there may be nobody any more.
+            let _ = writeln!(std::io::stderr(), "{error}");
+            exit::FAILED
+        }
+    }
+}
+
+/// The first line says what to do.
+fn job<T: DeserializeOwned>(input: &mut impl BufRead) -> Result<T> {
+    let mut line = String::new();
+    input
+        .read_line(&mut line)
+        .map_err(|error| AgentError::Other(format!("no job came: {error}")))?;
+    serde_json::from_str(&line).map_err(|error| AgentError::Other(format!("no job: {error}")))
+}
