@@ -19,4 +19,4 @@ pub use container::{Container, Mount, Network};
 pub use docker::Docker;
 pub use error::EngineError;
 pub use name::{BadName, Name};
-pub use recreate::{Recreated, recreate};
+pub use recreate::{Recreated, image_to_name, recreate};

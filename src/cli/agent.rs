@@ -4,7 +4,9 @@ use crate::exit;
 use agent::{AgentError, Result};
 use clap::{Args as ClapArgs, Subcommand};
 use serde::de::DeserializeOwned;
-use std::io::{BufRead, Write};
+use std::fs::File;
+use std::io::{BufRead, BufWriter, Write};
+use std::os::fd::AsFd;
 
 /// Run by `migrate` on the two hosts; its standard input says what to do
 #[derive(ClapArgs)]
@@ -23,14 +25,13 @@ enum Side {
 
 pub fn run(args: &Args) -> u8 {
     let mut input = std::io::stdin().lock();
-    let result = match args.side {
-        Side::Send => {
-            job(&mut input).and_then(|job| agent::send(&job, &mut input, std::io::stdout()))
-        }
-        Side::Receive => {
-            job(&mut input).and_then(|job| agent::receive(&job, &mut input, &mut std::io::stdout()))
-        }
-    };
+    let result =
+        match args.side {
+            Side::Send => job(&mut input)
+                .and_then(|job| agent::send(&job, &mut input, BufWriter::new(output()?))),
+            Side::Receive => job(&mut input)
+                .and_then(|job| agent::receive(&job, &mut input, &mut std::io::stdout())),
+        };
     match result {
         Ok(()) => exit::OK,
         Err(error) => {
@@ -48,4 +49,11 @@ fn job<T: DeserializeOwned>(input: &mut impl BufRead) -> Result<T> {
         .read_line(&mut line)
         .map_err(|error| AgentError::Other(format!("no job came: {error}")))?;
     serde_json::from_str(&line).map_err(|error| AgentError::Other(format!("no job: {error}")))
+}
+
+/// Standard output without the line buffer that is for people.
+fn output() -> Result<File> {
+    let fd = std::io::stdout().as_fd().try_clone_to_owned();
+    fd.map(File::from)
+        .map_err(|error| AgentError::Other(format!("no standard output: {error}")))
 }
