@@ -5,6 +5,7 @@ use crate::frame::{Frame, Message, Receiver};
 use crate::job::{Event, IMAGES, ReceiveJob, command};
 use crate::tree::{Store, Style};
 use host::{Host, Local};
+use runtime::pending;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -40,14 +41,13 @@ pub fn receive(job: &ReceiveJob, from: impl Read, control: &mut dyn Write) -> Re
                 "the engine started the container without our runtime".into(),
             ));
         };
+        shout(&gate, pending::HERE)?;
         tell(control, Event::Waiting)?;
         let mut desk = Desk::new(job, true)?;
         desk.pass(&mut from)?;
-        if rustix::io::write(&gate, runtime::pending::GO).is_err() {
+        if let Err(gone) = shout(&gate, pending::GO) {
             finished(started)?;
-            return Err(AgentError::Other(
-                "the runtime that waited for the images is gone".into(),
-            ));
+            return Err(gone);
         }
         tell(
             control,
@@ -57,6 +57,15 @@ pub fn receive(job: &ReceiveJob, from: impl Read, control: &mut dyn Write) -> Re
         )?;
         finished(started)?;
         tell(control, Event::Started)
+    })
+}
+
+/// Writes a word into the gate.
+fn shout(gate: &OwnedFd, word: &[u8]) -> Result<()> {
+    rustix::io::write(gate, word).map(drop).map_err(|error| {
+        AgentError::Other(format!(
+            "the runtime that waited for the images is gone: {error}"
+        ))
     })
 }
 
@@ -187,7 +196,7 @@ impl<'a> Desk<'a> {
         let path = match (&self.job.log, self.last) {
             (None, _) => return Ok(()),
             (Some(log), false) => log.clone(),
-            (Some(_), true) => self.job.pending.join(runtime::pending::REPLAY),
+            (Some(_), true) => self.job.pending.join(pending::REPLAY),
         };
         std::fs::OpenOptions::new()
             .append(true)

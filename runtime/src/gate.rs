@@ -1,24 +1,28 @@
 //! Waiting for the images.
 
-use crate::pending::GO;
+use crate::pending::{GO, HERE};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// How long whoever brings the images may take to show up: it knocks all the time.
+const SHOW_UP: Duration = Duration::from_secs(5);
+
 /// Waits at a fifo until [`GO`] is written into it.
 ///
 /// # Errors
-/// The writer went away without a word, said something else, or `at_most` has passed.
+/// Nobody came, the writer went away without a word or said something else, or `at_most` has passed.
 pub(crate) fn wait(gate: &Path, at_most: Duration) -> Result<(), String> {
     let said = |error: rustix::io::Errno| format!("{}: {error}", gate.display());
     // Without NONBLOCK opening would block, for ever, until a writer comes.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fifo = rustix::fs::open(gate, flags, Mode::empty()).map_err(said)?;
-    let until = Instant::now() + at_most;
+    let since = Instant::now();
+    let mut limit = at_most.min(SHOW_UP);
     let mut heard = Vec::new();
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = limit.saturating_sub(since.elapsed());
         let timeout = Timespec {
             tv_sec: left.as_secs() as i64,
             tv_nsec: i64::from(left.subsec_nanos()),
@@ -27,7 +31,7 @@ pub(crate) fn wait(gate: &Path, at_most: Duration) -> Result<(), String> {
             Ok(0) => {
                 return Err(format!(
                     "the images of this container did not come within {} s",
-                    at_most.as_secs()
+                    limit.as_secs()
                 ));
             }
             Ok(_) => {}
@@ -41,12 +45,13 @@ pub(crate) fn wait(gate: &Path, at_most: Duration) -> Result<(), String> {
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => continue,
             Err(error) => return Err(said(error)),
         }
-        if heard.ends_with(b"\n") {
-            return if heard == GO {
-                Ok(())
-            } else {
-                Err(String::from_utf8_lossy(&heard).trim().to_owned())
-            };
+        while let Some(end) = heard.iter().position(|byte| *byte == b'\n') {
+            let word: Vec<u8> = heard.drain(..=end).collect();
+            match &word[..] {
+                GO => return Ok(()),
+                HERE => limit = at_most,
+                other => return Err(String::from_utf8_lossy(other).trim().to_owned()),
+            }
         }
     }
 }
@@ -80,6 +85,8 @@ mod tests {
     fn the_word_opens_it() {
         let (_dir, path) = fifo();
         while_waiting(&path, GO).unwrap();
+        while_waiting(&path, b"here\ngo\n").unwrap();
+        assert!(while_waiting(&path, HERE).unwrap_err().contains("ended"));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! `HOME/ID/` belongs to root and is closed to all others, and so is everything above it: nobody else
 //! can make the runtime restore something. In it:
 //! - `options.json`: [`Options`];
-//! - `gate`: a fifo. The runtime reads it; whoever brings the images holds it open for writing and
-//!   writes [`GO`] when they are complete. When it is closed without that, the runtime gives up at once;
+//! - `gate`: a fifo. The runtime reads it; whoever brings the images holds it open for writing, writes
+//!   [`HERE`] at once and [`GO`] when they are complete. When it is closed without that, the runtime
+//!   gives up at once;
 //! - `tried`: made when a restore was begun; no container is restored from one folder twice;
 //! - `pid`: process id of the restored first process, until `start`;
 //! - `replay`: what the container printed last where it came from; printed before it goes on;
@@ -16,6 +17,9 @@ use std::path::{Path, PathBuf};
 
 /// The folder with a folder for each pending container.
 pub const HOME: &str = "/run/transship/restore";
+
+/// What is written into the gate by whoever brings the images, as soon as the runtime waits there.
+pub const HERE: &[u8] = b"here\n";
 
 /// What is written into the gate when the images are complete.
 pub const GO: &[u8] = b"go\n";
