@@ -2,14 +2,16 @@
 
 use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver};
-use crate::job::{Event, IMAGES, ReceiveJob, command};
+use crate::job::{DIRECT, Event, IMAGES, ReceiveJob, THROUGH, command};
+use crate::link::Listener;
 use crate::tree::{Store, Style};
-use host::{Host, Local};
+use host::{Cmd, Host, Local};
 use runtime::pending;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -18,18 +20,70 @@ use std::time::Duration;
 /// How often the gate is tried until the runtime is there.
 const KNOCK: Duration = Duration::from_millis(2);
 
-/// Does the job; `from` brings frames, `control` hears of what happened.
+/// Does the job; `from` says where frames come from and may bring them, `control` hears of what happened.
 ///
 /// # Errors
 /// Whatever went wrong; a runtime that waits then gives up at once.
-pub fn receive(job: &ReceiveJob, from: impl Read, control: &mut dyn Write) -> Result<()> {
+pub fn receive(
+    job: &ReceiveJob,
+    mut from: impl BufRead + Send + 'static,
+    control: &mut dyn Write,
+) -> Result<()> {
+    let listener = Listener::open();
+    let link = match &listener {
+        Ok(listener) => Some(listener.link(addresses())?),
+        Err(_) => None,
+    };
+    tell(control, &Event::Listening { link })?;
+    // The source says that it is connected once we have greeted it.
+    let token = job.token.clone();
+    let accepted = std::thread::spawn(move || listener?.accept(&token));
+    let mut word = String::new();
+    from.read_line(&mut word).map_err(AgentError::receiving)?;
+    match word.trim() {
+        THROUGH => take(job, from, control),
+        DIRECT => {
+            let stream = accepted
+                .join()
+                .map_err(|_| AgentError::Other("the thread that listens ended".into()))??;
+            let tcp = stream.sock.try_clone().map_err(AgentError::receiving)?;
+            // Whoever steers holds our standard input open; when it is gone, so is the migration.
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut std::io::sink());
+                let _ = tcp.shutdown(std::net::Shutdown::Both);
+            });
+            take(job, stream, control)
+        }
+        _ => Err(AgentError::Ended),
+    }
+}
+
+/// The addresses at which this host may be reached: first the one that SSH came to.
+fn addresses() -> Vec<IpAddr> {
+    let mut list: Vec<IpAddr> = std::env::var("SSH_CONNECTION")
+        .ok()
+        .and_then(|four| four.split(' ').nth(2)?.parse().ok())
+        .into_iter()
+        .collect();
+    let all = Local
+        .text(&Cmd::reads("hostname").arg("-I"))
+        .unwrap_or_default();
+    for address in all.split_whitespace().filter_map(|text| text.parse().ok()) {
+        if !list.contains(&address) {
+            list.push(address);
+        }
+    }
+    list
+}
+
+fn take(job: &ReceiveJob, from: impl Read, control: &mut dyn Write) -> Result<()> {
     let mut from = Receiver::new(from);
     let mut desk = Desk::new(job, false)?;
     for place in desk.stores.values() {
         place.clear()?;
     }
     desk.pass(&mut from)?;
-    tell(control, Event::Pass)?;
+    tell(control, &Event::Pass)?;
     std::thread::scope(|scope| {
         let start = command(&job.start).timeout(Duration::from_secs(job.start_seconds));
         let started = scope.spawn(move || Local.text(&start));
@@ -42,7 +96,7 @@ pub fn receive(job: &ReceiveJob, from: impl Read, control: &mut dyn Write) -> Re
             ));
         };
         shout(&gate, pending::HERE)?;
-        tell(control, Event::Waiting)?;
+        tell(control, &Event::Waiting)?;
         let mut desk = Desk::new(job, true)?;
         desk.pass(&mut from)?;
         if let Err(gone) = shout(&gate, pending::GO) {
@@ -51,12 +105,12 @@ pub fn receive(job: &ReceiveJob, from: impl Read, control: &mut dyn Write) -> Re
         }
         tell(
             control,
-            Event::Arrived {
+            &Event::Arrived {
                 bytes: from.bytes(),
             },
         )?;
         finished(started)?;
-        tell(control, Event::Started)
+        tell(control, &Event::Started)
     })
 }
 
@@ -76,8 +130,8 @@ fn finished(started: std::thread::ScopedJoinHandle<host::Result<String>>) -> Res
     Ok(())
 }
 
-fn tell(control: &mut dyn Write, event: Event) -> Result<()> {
-    let mut line = serde_json::to_vec(&event).map_err(AgentError::stream)?;
+fn tell(control: &mut dyn Write, event: &Event) -> Result<()> {
+    let mut line = serde_json::to_vec(event).map_err(AgentError::stream)?;
     line.push(b'\n');
     control
         .write_all(&line)

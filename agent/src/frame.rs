@@ -93,6 +93,11 @@ impl<W: Write> Sender<W> {
         }
     }
 
+    /// Bytes sent so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     fn frame(&mut self, kind: u8, parts: &[&[u8]], counted: bool) -> Result<()> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let mut header = [kind, 0, 0, 0, 0];

@@ -4,15 +4,18 @@ use crate::error::{AgentError, Result};
 use crate::frame::Sender;
 use crate::images::Images;
 use crate::job::{Event, FREEZE, SendJob, command};
+use crate::link::{self, Wire};
 use crate::log::Log;
 use crate::tree::{self, Manifest};
 use host::{Host, HostError, Local};
-use std::io::{BufRead, Write};
+use std::io::{BufRead, BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
 
 /// A dump of a large container takes seconds; a hung one is given up after this.
 const DUMP_TIMEOUT: Duration = Duration::from_secs(600);
+/// What is gathered before it is encrypted: small frames make no records of their own.
+const BUFFER: usize = 64 * 1024;
 /// How often the growing images are looked at.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -20,18 +23,48 @@ const LOOK: Duration = Duration::from_millis(2);
 ///
 /// # Errors
 /// Whatever went wrong. The container is then as far as it came: the one who steers undoes.
-pub fn send(job: &SendJob, control: &mut dyn BufRead, to: impl Write + Send) -> Result<()> {
-    let mut to = Sender::new(to);
+pub fn send(job: &SendJob, control: &mut dyn BufRead, out: impl Write + Send) -> Result<()> {
+    let mut out = Sender::new(out);
+    // That it cannot be reached is no failure: there is the way through whoever steers.
+    let direct = job
+        .link
+        .as_ref()
+        .and_then(|(link, token)| link::connect(link, token).ok());
+    let connected = direct.is_some();
+    tell(&mut out, Event::Connected { direct: connected })?;
+    match direct {
+        Some(stream) => {
+            let wire = stream.sock.wire();
+            let mut to = Sender::new(BufWriter::with_capacity(BUFFER, stream));
+            go(job, control, &mut to, Some((&mut out, &wire)))
+        }
+        None => go(
+            job,
+            control,
+            &mut out,
+            None::<(&mut Sender<Vec<u8>>, &Wire)>,
+        ),
+    }
+}
+
+/// Does the job: frames go to `to`, events to `aside`, or between the frames.
+fn go<W: Write + Send, A: Write + Send>(
+    job: &SendJob,
+    control: &mut dyn BufRead,
+    to: &mut Sender<W>,
+    mut aside: Option<(&mut Sender<A>, &Wire)>,
+) -> Result<()> {
     let mut log = job.log.as_deref().map(Log::new);
     let mut sent = Vec::new();
     for (number, root) in job.trees.iter().enumerate() {
         settle(root)?;
-        sent.push(tree::send(root, number_of(number)?, None, &mut to)?);
+        sent.push(tree::send(root, number_of(number)?, None, to)?);
     }
     if let Some(log) = &mut log {
-        log.send(&mut to)?;
+        log.send(to)?;
     }
     to.pass(false)?;
+    tell_sent(to, &mut aside)?;
     let mut word = String::new();
     control
         .read_line(&mut word)
@@ -40,12 +73,33 @@ pub fn send(job: &SendJob, control: &mut dyn BufRead, to: impl Write + Send) -> 
         return Err(AgentError::Ended);
     }
     freeze(job)?;
-    tell(&mut to, Event::Frozen)?;
-    dump(job, &sent, &mut to)?;
+    tell_aside(to, &mut aside, Event::Frozen)?;
+    dump(job, &sent, to)?;
     if let Some(log) = &mut log {
-        log.send(&mut to)?;
+        log.send(to)?;
     }
-    to.pass(true)
+    to.pass(true)?;
+    tell_sent(to, &mut aside)
+}
+
+fn tell_sent<W: Write, A: Write>(
+    to: &mut Sender<W>,
+    aside: &mut Option<(&mut Sender<A>, &Wire)>,
+) -> Result<()> {
+    let wire = aside.as_ref().map(|(_, wire)| wire.bytes());
+    let bytes = to.bytes();
+    tell_aside(to, aside, Event::Sent { bytes, wire })
+}
+
+fn tell_aside<W: Write, A: Write>(
+    to: &mut Sender<W>,
+    aside: &mut Option<(&mut Sender<A>, &Wire)>,
+    event: Event,
+) -> Result<()> {
+    match aside {
+        Some((aside, _)) => tell(aside, event),
+        None => tell(to, event),
+    }
 }
 
 fn number_of(index: usize) -> Result<u8> {
@@ -95,7 +149,6 @@ fn dump<W: Write + Send>(job: &SendJob, sent: &[Manifest], to: &mut Sender<W>) -
         if output.status != 0 {
             return Err(HostError::failed(Local.name(), &cmd, &output).into());
         }
-        tell(to, Event::Dumped)?;
         images.send_rest(to)
     })
 }

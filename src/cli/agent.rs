@@ -5,7 +5,7 @@ use agent::{AgentError, Result};
 use clap::{Args as ClapArgs, Subcommand};
 use serde::de::DeserializeOwned;
 use std::fs::File;
-use std::io::{BufRead, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::os::fd::AsFd;
 
 /// Run by `migrate` on the two hosts; its standard input says what to do
@@ -24,14 +24,17 @@ enum Side {
 }
 
 pub fn run(args: &Args) -> u8 {
-    let mut input = std::io::stdin().lock();
-    let result =
-        match args.side {
-            Side::Send => job(&mut input)
-                .and_then(|job| agent::send(&job, &mut input, BufWriter::new(output()?))),
-            Side::Receive => job(&mut input)
-                .and_then(|job| agent::receive(&job, &mut input, &mut std::io::stdout())),
-        };
+    let Ok(mut input) = input() else {
+        return exit::FAILED;
+    };
+    let result = match args.side {
+        Side::Send => {
+            job(&mut input).and_then(|job| agent::send(&job, &mut input, BufWriter::new(output()?)))
+        }
+        Side::Receive => {
+            job(&mut input).and_then(|job| agent::receive(&job, input, &mut std::io::stdout()))
+        }
+    };
     match result {
         Ok(()) => exit::OK,
         Err(error) => {
@@ -56,4 +59,10 @@ fn output() -> Result<File> {
     let fd = std::io::stdout().as_fd().try_clone_to_owned();
     fd.map(File::from)
         .map_err(|error| AgentError::Other(format!("no standard output: {error}")))
+}
+
+/// Standard input as a file that a thread may have.
+fn input() -> std::io::Result<BufReader<File>> {
+    let fd = std::io::stdin().as_fd().try_clone_to_owned()?;
+    Ok(BufReader::new(File::from(fd)))
 }

@@ -1,15 +1,16 @@
 //! Phases `files` and `start`: what can be done while the container still runs.
 
-use super::flow::{Agent, Shared};
+use super::flow::{Agent, Shared, sent};
 use super::network;
 use crate::context::Context;
 use crate::pipeline::{Doubt, Phase};
 use crate::tarball::engine_phases::{layout, new_id};
 use crate::{Failure, ask, leftover};
-use agent::{Event, Passing, Place, ReceiveJob, SendJob};
+use agent::{Event, Place, ReceiveJob, SendJob, Token};
 use engine::{Container, commands};
 use host::Cmd;
 use runtime::pending;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 /// How long the engine's start may take in all, with the wait of our runtime for the images; per byte of
@@ -54,26 +55,26 @@ impl Phase for Files {
         make_pending(context, seconds)?;
         context.layout = layout(&context.source, &context.name)?;
         let mut flow = self.flow.lock();
-        let send = send_job(context)?;
+        let mut send = send_job(context)?;
         if context.options.dry_run {
             return plan(context, &flow.tool, &send);
         }
-        let receive = receive_job(context, seconds)?;
-        flow.destination = Some(Agent::start(
-            &*context.destination.host,
-            &flow.tool,
-            "receive",
-            &receive,
-        )?);
+        let receive = receive_job(context, seconds, token()?)?;
+        let mut destination =
+            Agent::start(&*context.destination.host, &flow.tool, "receive", &receive)?;
+        let said = destination.event();
+        flow.destination = Some(destination);
+        if let Some(Event::Listening { link: Some(link) }) = said? {
+            send.link = Some((link, receive.token));
+        }
         flow.source = Some(Agent::start(
             &*context.source.host,
             &flow.tool,
             "send",
             &send,
         )?);
-        flow.carry(context, "files", |passing| {
-            matches!(passing, Passing::Bytes { pass: true, .. })
-        })?;
+        flow.meet(context)?;
+        flow.carry(context, "files", sent)?;
         flow.hear(context, |event| *event == Event::Pass)?;
         context.measured.phase_bytes = Some(flow.carried());
         Ok(())
@@ -90,6 +91,16 @@ impl Phase for Files {
         }
         Ok(())
     }
+}
+
+/// What only the two agents know.
+fn token() -> Result<Token, Failure> {
+    let failed = |error: std::io::Error| Failure::failed("local", format!("/dev/urandom: {error}"));
+    let mut token = [0; 32];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut token))
+        .map_err(failed)?;
+    Ok(Token(token))
 }
 
 /// Makes the folder by which our runtime knows that the container is on its way.
@@ -176,6 +187,7 @@ fn send_job(context: &Context) -> Result<SendJob, Failure> {
         images: PathBuf::from(leftover::images(&context.name)),
         trees,
         log: has_log(context).then(|| PathBuf::from(container.log_path())),
+        link: None,
     })
 }
 
@@ -184,7 +196,7 @@ pub(super) fn has_log(context: &Context) -> bool {
     context.container.log_driver() == "json-file" && !context.container.log_path().is_empty()
 }
 
-fn receive_job(context: &Context, start_seconds: u64) -> Result<ReceiveJob, Failure> {
+fn receive_job(context: &Context, start_seconds: u64, token: Token) -> Result<ReceiveJob, Failure> {
     let id = new_id(context);
     let on = context.destination.name();
     let container = ask::container(&*context.destination.host, &id)?
@@ -227,6 +239,7 @@ fn receive_job(context: &Context, start_seconds: u64) -> Result<ReceiveJob, Fail
         log: has_log(context)
             .then(|| PathBuf::from(context.destination.docker.json_log(id.as_str()))),
         start: words(&commands::start(&id)),
+        token,
         start_seconds,
     })
 }

@@ -3,7 +3,7 @@
 use crate::context::{Context, SLOW, WireBytes};
 use crate::event::Event as Told;
 use crate::{Failure, Kind};
-use agent::{Event, Passing};
+use agent::{DIRECT, Event, Passing, THROUGH};
 use host::{Cmd, Host, HostError, Stream};
 use serde::Serialize;
 use std::io::{Read, Write};
@@ -31,6 +31,10 @@ pub(super) struct Flow {
     /// Path of our program on the hosts.
     pub tool: String,
     carried: u64,
+    /// The agents are connected, and only events come through here.
+    direct: bool,
+    /// Bytes on the wire of that connection.
+    wire: Option<(u64, u64)>,
     buffer: Vec<u8>,
 }
 
@@ -133,13 +137,13 @@ impl Flow {
         otherwise
     }
 
-    /// Carries what the source sends until `until` says that it is enough; what it says in between is
-    /// handed to `until` too.
+    /// Carries what the source sends, if it comes through here, until it tells of an event that `until`
+    /// waits for.
     pub fn carry(
         &mut self,
         context: &Context,
         phase: &'static str,
-        mut until: impl FnMut(&Passing) -> bool,
+        until: fn(&Event) -> bool,
     ) -> Result<(), Failure> {
         let mut told = Instant::now();
         loop {
@@ -171,20 +175,47 @@ impl Flow {
                     return Err(self.broken(failure));
                 }
             };
-            if let Passing::Bytes { bytes, .. } = passing {
-                self.carried += bytes;
-                if told.elapsed() >= TICK {
-                    told = Instant::now();
-                    context.tell(Told::Progress {
-                        phase,
-                        done: self.carried,
-                        total: 0,
-                    });
+            match passing {
+                Passing::Event(json) => {
+                    let event = serde_json::from_slice(&json).map_err(|error| {
+                        Failure::failed(
+                            context.source.name(),
+                            format!("the source's agent says nonsense: {error}"),
+                        )
+                    })?;
+                    match event {
+                        Event::Sent { bytes, wire } => (self.carried, self.wire) = (bytes, wire),
+                        Event::Connected { direct } => self.direct = direct,
+                        _ => {}
+                    }
+                    if until(&event) {
+                        return Ok(());
+                    }
+                }
+                Passing::Bytes { bytes, .. } => {
+                    self.carried += bytes;
+                    if told.elapsed() >= TICK {
+                        told = Instant::now();
+                        context.tell(Told::Progress {
+                            phase,
+                            done: self.carried,
+                            total: context.memory,
+                        });
+                    }
                 }
             }
-            if until(&passing) {
-                return Ok(());
-            }
+        }
+    }
+
+    /// Learns which way the source's agent found, and tells the destination's.
+    pub fn meet(&mut self, context: &mut Context) -> Result<(), Failure> {
+        self.carry(context, "files", |event| {
+            matches!(event, Event::Connected { .. })
+        })?;
+        let word = if self.direct { DIRECT } else { THROUGH };
+        match &mut self.destination {
+            Some(destination) => destination.say(word),
+            None => Ok(()),
         }
     }
 
@@ -214,6 +245,9 @@ impl Flow {
 
     /// Bytes on the wire so far.
     pub fn wire(&self) -> Option<WireBytes> {
+        if let Some((sent, received)) = self.wire {
+            return Some(WireBytes { sent, received });
+        }
         let of = |agent: &Option<Agent>| agent.as_ref().and_then(|agent| agent.stream.wire());
         match (of(&self.destination), of(&self.source)) {
             (Some((sent, received)), _) => Some(WireBytes { sent, received }),
@@ -239,3 +273,8 @@ impl Flow {
 
 /// What an agent says when it was the other side that ended.
 const NOT_THE_CAUSE: [&str; 2] = ["nobody reads any more", "it ended too early"];
+
+/// A pass was sent.
+pub(super) fn sent(event: &Event) -> bool {
+    matches!(event, Event::Sent { .. })
+}

@@ -1,6 +1,6 @@
 //! Phases `freeze`, `move` and `restore`: from here to there.
 
-use super::flow::Shared;
+use super::flow::{Shared, sent};
 use super::network;
 use crate::context::Context;
 use crate::layout::WentOn;
@@ -8,17 +8,13 @@ use crate::pipeline::{Doubt, Phase};
 use crate::tarball::engine_phases::{layout, new_id};
 use crate::tarball::proof;
 use crate::{Failure, ask, leftover};
-use agent::{Event, FREEZE, Passing};
+use agent::{Event, FREEZE};
 use engine::commands;
 use host::Cmd;
 use std::time::{Duration, Instant};
 
 /// How long a dump that was begun may take to end before the container is thawed.
 const DUMP_ENDS: Duration = Duration::from_secs(660);
-
-fn is(passing: &Passing, wanted: Event) -> bool {
-    matches!(passing, Passing::Event(json) if serde_json::from_slice::<Event>(json).is_ok_and(|event| event == wanted))
-}
 
 /// Locks the container's network and freezes it.
 pub(super) struct Freeze {
@@ -55,7 +51,7 @@ impl Phase for Freeze {
         if let Some(Err(failure)) = said {
             return Err(flow.broken(failure));
         }
-        flow.carry(context, "freeze", |passing| is(passing, Event::Frozen))
+        flow.carry(context, "freeze", |event| *event == Event::Frozen)
     }
 
     fn undo(&mut self, context: &mut Context) -> Result<(), Doubt> {
@@ -151,9 +147,7 @@ impl Phase for Move {
         }
         let mut flow = self.flow.lock();
         let before = flow.carried();
-        flow.carry(context, "move", |passing| {
-            matches!(passing, Passing::Bytes { pass: true, .. })
-        })?;
+        flow.carry(context, "move", sent)?;
         flow.hear(context, |event| matches!(event, Event::Arrived { .. }))?;
         context.measured.phase_bytes = Some(flow.carried() - before);
         context.measured.wire = flow.wire();
