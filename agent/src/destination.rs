@@ -46,7 +46,11 @@ pub fn receive(
             let stream = accepted
                 .join()
                 .map_err(|_| AgentError::Other("the thread that listens ended".into()))??;
-            let tcp = stream.sock.try_clone().map_err(AgentError::receiving)?;
+            let tcp = stream
+                .sock
+                .tcp()
+                .try_clone()
+                .map_err(AgentError::receiving)?;
             // Whoever steers holds our standard input open; when it is gone, so is the migration.
             std::thread::spawn(move || {
                 let _ = std::io::copy(&mut from, &mut std::io::sink());

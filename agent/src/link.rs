@@ -13,7 +13,7 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, ServerConnection,
     SignatureScheme, StreamOwned,
 };
-use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::io::{BufReader, ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -25,10 +25,38 @@ const CONNECT: Duration = Duration::from_secs(2);
 const MEET: Duration = Duration::from_secs(10);
 /// A link that moves nothing for so long is dead.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Bytes read from the network at once.
+const BUFFER: usize = 256 * 1024;
 /// Certificates need a name; it means nothing here.
 const NAME: &str = "transship";
 
-pub(crate) type Incoming = StreamOwned<ServerConnection, TcpStream>;
+pub(crate) type Incoming = StreamOwned<ServerConnection, Buffered>;
+
+/// A connection that is read in large pieces: rustls asks for a few KiB at a time.
+pub(crate) struct Buffered(BufReader<TcpStream>);
+
+impl Buffered {
+    /// The connection below.
+    pub fn tcp(&self) -> &TcpStream {
+        self.0.get_ref()
+    }
+}
+
+impl Read for Buffered {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Buffered {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.0.get_mut().write(buffer)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.get_mut().flush()
+    }
+}
 pub(crate) type Outgoing = StreamOwned<ClientConnection, Counted>;
 
 /// A connection that counts its bytes, both ways.
@@ -154,14 +182,15 @@ impl Listener {
         tcp.set_nonblocking(false).map_err(failed)?;
         limits(&tcp, CONNECT)?;
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(failed)?;
-        let mut stream = StreamOwned::new(connection, tcp);
+        let mut stream =
+            StreamOwned::new(connection, Buffered(BufReader::with_capacity(BUFFER, tcp)));
         let mut shown = [0; 32];
         stream.read_exact(&mut shown).map_err(failed)?;
         // Compared in constant time.
         if blake3::hash(&shown) != blake3::hash(&token.0) {
             return Err(failed("somebody without the token came"));
         }
-        limits(&stream.sock, SILENCE)?;
+        limits(stream.sock.tcp(), SILENCE)?;
         Ok(stream)
     }
 }

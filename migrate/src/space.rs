@@ -6,7 +6,7 @@ use host::{Cmd, Host};
 
 /// Memory of all processes of a container, in bytes: about the size of its images.
 pub(crate) fn memory(host: &dyn Host, container: &Name) -> Result<u64, Failure> {
-    let script = r#"docker top "$1" -o pid | while read -r pid; do grep -s '^VmRSS:' "/proc/$pid/status"; done"#;
+    let script = r#"docker top "$1" -o pid | while read -r pid; do grep -s '^VmRSS:' "/proc/$pid/status"; done; true"#;
     let text = host.text(&Cmd::reads("sh").args(["-c", script, "sh", container.as_str()]))?;
     Ok(sum_kib(&text) * 1024)
 }

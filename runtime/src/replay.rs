@@ -24,9 +24,9 @@ pub(crate) fn print(file: &Path) {
     let Ok(text) = std::fs::read(file) else {
         return;
     };
-    let (mut out, mut err) = split(&text);
-    pour(&mut out, std::io::stdout());
-    pour(&mut err, std::io::stderr());
+    let (out, err) = split(&text);
+    pour(&out, std::io::stdout());
+    pour(&err, std::io::stderr());
 }
 
 /// What went to standard output, and what to standard error.
@@ -46,7 +46,7 @@ fn split(text: &[u8]) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// The last lines that fit into the pipe.
-fn pour(bytes: &mut Vec<u8>, mut to: impl Write + AsFd) {
+fn pour(bytes: &[u8], mut to: impl Write + AsFd) {
     if bytes.is_empty() {
         return;
     }
@@ -81,8 +81,8 @@ mod tests {
     #[test]
     fn more_than_a_pipe_holds_does_not_block() {
         let (mut reader, writer) = std::io::pipe().unwrap();
-        let mut bytes = "0123456789\n".repeat(2 << 20).into_bytes();
-        pour(&mut bytes, writer);
+        let bytes = "0123456789\n".repeat(2 << 20).into_bytes();
+        pour(&bytes, writer);
         let mut read = String::new();
         reader.read_to_string(&mut read).unwrap();
         assert!(

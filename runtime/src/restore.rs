@@ -80,6 +80,8 @@ fn restore_line(call: &Call, pending: &Pending, options: &Options) -> Vec<OsStri
     line.extend(["--work-path".into(), pending.path("work").into()]);
     // The engine attaches the network after `create`, as for any start.
     line.extend(["--empty-ns".into(), "network".into()]);
+    // Frees each page of the images, which are in memory, as it is restored: one copy of it is enough.
+    line.push("--auto-dedup".into());
     if options.tcp_established {
         line.push("--tcp-established".into());
     }
@@ -165,7 +167,7 @@ mod tests {
         assert_eq!(
             line.join(" "),
             format!(
-                "--root /r --log /l restore --detach --bundle /b --pid-file /p --image-path {dir}/img --work-path {dir}/restore/abc/work --empty-ns network abc"
+                "--root /r --log /l restore --detach --bundle /b --pid-file /p --image-path {dir}/img --work-path {dir}/restore/abc/work --empty-ns network --auto-dedup abc"
             )
         );
     }

@@ -117,8 +117,8 @@ fn every_sort_of_file_arrives_as_it_was() {
     sparse.set_len(65 << 20).unwrap();
     fs::write(from.join("empty"), "").unwrap();
     fs::write(from.join("large"), vec![7; (2 << 20) + 11]).unwrap();
-    let weird = std::os::unix::ffi::OsStrExt::from_bytes(b"not\xffutf8\n");
-    fs::write(from.join(<&std::ffi::OsStr>::from(weird)), "x").unwrap();
+    let weird: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"not\xffutf8\n");
+    fs::write(from.join(weird), "x").unwrap();
     let flags = rustix::fs::XattrFlags::empty();
     rustix::fs::lsetxattr(from.join("a/file"), "user.colour", b"blue\0", flags).unwrap();
     let mut store = Store::new(&to, Style::Plain).unwrap();

@@ -84,7 +84,8 @@ struct Walk<'a, W> {
 fn stamp(stat: &Stat) -> Stamp {
     Stamp {
         inode: stat.st_ino,
-        ctime: (stat.st_ctime as i64)
+        ctime: stat
+            .st_ctime
             .saturating_mul(1_000_000_000)
             .saturating_add(stat.st_ctime_nsec as i64),
         size: stat.st_size,
@@ -172,7 +173,7 @@ impl<W: Write> Walk<'_, W> {
             uid: stat.st_uid,
             gid: stat.st_gid,
             mtime: (
-                stat.st_mtime as i64,
+                stat.st_mtime,
                 u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
             ),
             xattrs: attributes::read(&attributes::path(folder, name))?,
