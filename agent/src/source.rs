@@ -79,7 +79,11 @@ fn go<W: Write + Send, A: Write + Send>(
         log.send(to)?;
     }
     to.pass(true)?;
-    tell_sent(to, &mut aside)
+    tell_sent(to, &mut aside)?;
+    // Who closes a connection with something unread in it resets it, and what is still under way is lost:
+    // it stays open until the one who steers has heard that all arrived.
+    let _ = std::io::copy(control, &mut std::io::sink());
+    Ok(())
 }
 
 fn tell_sent<W: Write, A: Write>(
