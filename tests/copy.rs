@@ -104,6 +104,14 @@ fn same_lines(one: &str, other: &str) {
 fn what_it_wrote_moves_with_it() {
     let Some(lab) = lab() else { return };
     let name = "wrote";
+    // What an earlier run of this test may have left.
+    lab.forget(name);
+    for host in ["a", "b"] {
+        lab.ok(
+            host,
+            "docker volume rm -f named; rm -f /var/lib/transship/moved/named",
+        );
+    }
     lab.counter(name, "0.1", "-v named:/named -v /anon");
     lab.ok(
         "a",
