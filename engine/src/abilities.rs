@@ -79,6 +79,13 @@ impl Docker {
         self.daemon_since(1, 12)
     }
 
+    /// The json-file log of a container, which may not have been started yet.
+    #[must_use]
+    pub fn json_log(&self, container_id: &str) -> String {
+        let root = self.root_dir.trim_end_matches('/');
+        format!("{root}/containers/{container_id}/{container_id}-json.log")
+    }
+
     /// Where runc keeps the state of this daemon's containers, for `runc --root`; `runtime` is the one that the
     /// container was created with. Up to 17.10 runc's own default; up to 19.03 a folder for each runtime;
     /// later one for all. Source: moby, `daemon/start_unix.go`, `daemon/runtime_unix.go`.

@@ -150,6 +150,12 @@ pub fn remove_force(container: &Name) -> Cmd {
     changes(&["rm", "--force", container.as_str()])
 }
 
+/// Ends and removes a container that has moved away, with the volumes that nobody named: they moved too.
+#[must_use]
+pub fn remove_moved(container: &Name) -> Cmd {
+    changes(&["rm", "--force", "--volumes", container.as_str()])
+}
+
 /// Gives a container another name.
 #[must_use]
 pub fn rename(container: &Name, new: &Name) -> Cmd {

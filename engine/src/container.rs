@@ -173,6 +173,38 @@ impl Container {
         self.str("/State/Error")
     }
 
+    /// The folder with what it wrote into its root, of the storage driver overlay2; none for others.
+    #[must_use]
+    pub fn upper_dir(&self) -> Option<&str> {
+        self.graph("UpperDir")
+    }
+
+    /// The folder where its root is mounted while it runs, of the storage driver overlay2.
+    #[must_use]
+    pub fn merged_dir(&self) -> Option<&str> {
+        self.graph("MergedDir")
+    }
+
+    fn graph(&self, key: &str) -> Option<&str> {
+        let driver = &self.raw["GraphDriver"];
+        if driver["Name"] != "overlay2" {
+            return None;
+        }
+        driver["Data"][key].as_str().filter(|path| !path.is_empty())
+    }
+
+    /// Its log driver (`json-file`).
+    #[must_use]
+    pub fn log_driver(&self) -> &str {
+        self.str("/HostConfig/LogConfig/Type")
+    }
+
+    /// The file with what it printed, of the log driver json-file; empty before its first start.
+    #[must_use]
+    pub fn log_path(&self) -> &str {
+        self.str("/LogPath")
+    }
+
     /// Whether it has a terminal.
     #[must_use]
     pub fn tty(&self) -> bool {

@@ -21,4 +21,4 @@ pub use differences::{Difference, differences};
 pub use docker::Docker;
 pub use error::EngineError;
 pub use name::{BadName, Name};
-pub use recreate::{Recreated, recreate};
+pub use recreate::{Recreated, image_to_name, recreate};

@@ -15,9 +15,23 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
+    /// Prepare the destination while the source runs; freeze; stream images and changed files straight
+    /// into its memory; go on there. Moves files, volumes and what was printed too.
+    Copy,
     /// The workflow of the thesis "Towards Docker Live Migration": checkpoint, `tar -cz`, transfer,
     /// unpack, create, start from the checkpoint.
     Tarball,
+}
+
+impl Mode {
+    /// As on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Copy => "copy",
+            Mode::Tarball => "tarball",
+        }
+    }
 }
 
 /// What the user asked for.
@@ -63,6 +77,8 @@ pub(crate) struct WireBytes {
 pub(crate) struct Measured {
     pub last_sign_on_source: Option<Instant>,
     pub first_sign_on_destination: Option<Instant>,
+    /// The source was frozen and goes on.
+    pub stood_still: bool,
     pub tarball_bytes: Option<u64>,
     /// Id of the container made on the destination.
     pub new_id: Option<Name>,
@@ -82,6 +98,8 @@ pub(crate) struct Context<'a> {
     pub name: Name,
     /// `docker image inspect` of its image, on the source.
     pub image: Value,
+    /// Memory of its processes, in bytes.
+    pub memory: u64,
     /// Its name on the destination.
     pub new_name: Name,
     /// The layout of its first process before it was frozen.

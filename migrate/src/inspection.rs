@@ -1,7 +1,8 @@
 //! Everything that is looked at before anything is touched, and the reasons to refuse.
 
+use crate::copy::subject;
 use crate::leftover;
-use crate::{Failure, Kind, Options, ask, space};
+use crate::{Failure, Kind, Mode, Options, ask, space, tool};
 use engine::{Container, Docker, Name, commands};
 use host::{Cmd, Host, HostError};
 use serde_json::Value;
@@ -15,6 +16,8 @@ pub(crate) struct Subject {
     /// Its name on the source.
     pub name: Name,
     pub image: Value,
+    /// Memory of its processes, in bytes.
+    pub memory: u64,
     /// What this mode does not move.
     pub left_behind: Vec<String>,
     pub warnings: Vec<String>,
@@ -26,10 +29,11 @@ pub(crate) fn inspect(
     destination: &Arc<dyn Host>,
     options: &Options,
 ) -> Result<Subject, Failure> {
+    let copies = options.mode == Mode::Copy;
     let (source_engine, destination_engine) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| look(&**destination));
+        let other = scope.spawn(|| look(&**destination, options.mode));
         (
-            look(&**source),
+            look(&**source, options.mode),
             other.join().expect("looking does not panic"),
         )
     });
@@ -47,16 +51,36 @@ pub(crate) fn inspect(
     }
     let (source_docker, destination_docker) = (source_engine.docker, destination_engine.docker);
     let container = find(&**source, &source_docker, &options.container)?;
-    pair(source, destination, &source_docker, &destination_docker)?;
-    suits(&**source, &source_docker, &container)?;
-    restorable(&**destination, &destination_docker, &container)?;
+    if copies {
+        subject::movable(&**source, &container)?;
+        subject::place(&**destination, &container)?;
+    } else {
+        pair(source, destination, &source_docker, &destination_docker)?;
+        suits(&**source, &source_docker, &container)?;
+        restorable(&**destination, &destination_docker, &container)?;
+    }
     let name = Name::new(container.name())
         .map_err(|error| Failure::refused(source.name(), error.to_string()))?;
     free_name(&**destination, options.name.as_ref().unwrap_or(&name))?;
     leftover::check(&**source, &name, None)?;
     leftover::check(&**destination, &name, None)?;
-    let image = image(source, destination, &container)?;
+    let image = image(source, destination, &container, copies)?;
     let memory = space::memory(&**source, &name)?;
+    if copies {
+        // Images there and processes beside them; here, what was sent is freed at once.
+        subject::memory(&**destination, 2 * memory)?;
+        subject::memory(&**source, memory / 2)?;
+        return Ok(Subject {
+            name,
+            source_docker,
+            destination_docker,
+            container,
+            image,
+            memory,
+            left_behind: Vec::new(),
+            warnings: Vec::new(),
+        });
+    }
     space::check(&**source, &source_docker, memory)?;
     space::check(&**destination, &destination_docker, memory)?;
     let left_behind = left_behind(&**source, &name, &container)?;
@@ -73,6 +97,7 @@ pub(crate) fn inspect(
         destination_docker,
         container,
         image,
+        memory,
         left_behind,
         warnings,
     })
@@ -85,11 +110,14 @@ struct Looked {
     identity: String,
 }
 
-fn look(host: &dyn Host) -> Result<Looked, Failure> {
+fn look(host: &dyn Host, mode: Mode) -> Result<Looked, Failure> {
     let docker = Docker::probe(host)?;
     let script = "cat /proc/sys/kernel/random/boot_id; readlink /proc/self/ns/net /proc/self/ns/pid /proc/self/ns/mnt";
     let identity = host.text(&Cmd::reads("sh").args(["-c", script]))?;
-    if let Err(error) = docker.makes_checkpoints(host.name()) {
+    if mode == Mode::Copy {
+        tool::check(host, &docker)?;
+        subject::programs(host)?;
+    } else if let Err(error) = docker.makes_checkpoints(host.name()) {
         return Err(Failure::from(error).fix(r#"or by hand: put "experimental": true into /etc/docker/daemon.json there, then: systemctl restart docker"#));
     }
     criu(host)?;
@@ -253,6 +281,7 @@ fn image(
     source: &Arc<dyn Host>,
     destination: &Arc<dyn Host>,
     container: &Container,
+    copies: bool,
 ) -> Result<Value, Failure> {
     let (reference, id) = (container.image_ref(), container.image_id());
     let image = ask::image(&**source, id)?.ok_or_else(|| {
@@ -265,6 +294,10 @@ fn image(
             ),
         )
     })?;
+    if copies {
+        // This mode brings it along.
+        return Ok(image);
+    }
     let on = destination.name();
     let carry = format!(
         "docker save {reference} | {}docker load",

@@ -2,6 +2,7 @@
 //! earlier one left behind if it was killed.
 
 use crate::context::SLOW;
+use crate::copy::subject;
 use crate::{Failure, Kind};
 use engine::{Container, Docker, Name, commands};
 use host::{Cmd, Host};
@@ -35,9 +36,10 @@ pub(crate) fn create(name: &Name) -> Cmd {
     Cmd::changes("sh").args(["-c", script, "sh", ROOT, &folder(name)])
 }
 
-/// Removes the work folder with the images in it.
+/// Removes the work folder with the images in it, which may be a file system in memory.
 pub(crate) fn remove(name: &Name) -> Cmd {
-    Cmd::changes("rm").args(["-rf", &folder(name)])
+    let script = r#"umount -q "$1/images"; rm -rf "$1""#;
+    Cmd::changes("sh").args(["-c", script, "sh", &folder(name)])
 }
 
 /// Refuses where an earlier migration of that name left its folder, or one is under way.
@@ -60,6 +62,15 @@ pub(crate) fn check(
         format!("another migration of {name} is under way on {on} since {since}, or was killed and left {folder} there"),
     )
     .on(on);
+    if let Some((_, container)) = stopped
+        && container.paused()
+    {
+        return Err(failure.fix(format!(
+            "if none is under way and {name} does not run elsewhere, let it go on, on {on}: {}; {}",
+            subject::thaw_line(container, name),
+            remove(name).line()
+        )));
+    }
     if let (Some((docker, container)), Some(_)) = (stopped, lines.next()) {
         failure = failure.fix(format!(
             "if none is under way, bring {name} back from that checkpoint, on {on}: {}",

@@ -6,6 +6,7 @@
 
 mod ask;
 mod context;
+mod copy;
 mod criu_log;
 mod event;
 mod failure;
@@ -16,6 +17,7 @@ mod pipeline;
 mod report;
 mod space;
 mod tarball;
+mod tool;
 
 pub use context::{Mode, Options};
 pub use event::{Event, Observer};

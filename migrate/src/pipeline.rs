@@ -4,7 +4,7 @@ use crate::context::{Context, Measured, Side};
 use crate::event::{Event, Observer};
 use crate::inspection::{self, Subject};
 use crate::report::{FailureReport, Outcome, PhaseReport, PlannedCommand, Report};
-use crate::{Failure, Kind, Mode, Options, tarball};
+use crate::{Failure, Kind, Mode, Options, copy, tarball};
 use host::{Dry, Host};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -108,6 +108,7 @@ pub fn run(
         destination_docker,
         container,
         image,
+        memory,
         left_behind,
         warnings,
     } = subject;
@@ -128,6 +129,7 @@ pub fn run(
         },
         container,
         image,
+        memory,
         observer,
         interrupted,
         measured: Measured::default(),
@@ -137,6 +139,7 @@ pub fn run(
         context.warn(warning);
     }
     let mut phases = match options.mode {
+        Mode::Copy => copy::phases(),
         Mode::Tarball => tarball::phases(),
     };
     let result = drive(&mut phases, &mut context, &phase_now, &mut report.phases);
@@ -321,7 +324,11 @@ fn finish(mut report: Report, context: Context, end: End, plan: Vec<PlannedComma
                 6
             };
             report.failure = Some(FailureReport::new(&failure, Some(phase)));
-            report.state = if measured.last_sign_on_source.is_some() {
+            report.state = if measured.stood_still {
+                format!(
+                    "{container} runs on {source}: it was frozen for a moment and goes on where it was"
+                )
+            } else if measured.last_sign_on_source.is_some() {
                 format!(
                     "{container} runs on {source} again, from its checkpoint; it was not started anew"
                 )
@@ -351,7 +358,7 @@ fn move_back(report: &Report, invocation: &str) -> String {
     if report.name != report.container {
         words.extend(["--name".to_owned(), report.container.clone()]);
     }
-    words.extend(["--mode".to_owned(), "tarball".to_owned()]);
+    words.extend(["--mode".to_owned(), report.mode.as_str().to_owned()]);
     let words: Vec<_> = words.iter().map(|word| host::quote(word)).collect();
     format!("{invocation} {}", words.join(" "))
 }

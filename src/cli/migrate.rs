@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "NEW")]
     name: Option<Name>,
     /// How it is moved
-    #[arg(long, value_enum, default_value = "tarball")]
+    #[arg(long, value_enum, default_value = "copy")]
     mode: Mode,
     /// Leave the stopped container on the source
     #[arg(long)]
@@ -39,6 +39,8 @@ pub struct Args {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
+    /// Quick, with files, volumes and logs; nothing touches a disk twice
+    Copy,
     /// The workflow of the thesis: checkpoint, tar -cz, transfer, unpack, create, start
     Tarball,
 }
@@ -48,6 +50,7 @@ pub fn run(common: &Common, args: &Args) -> u8 {
         container: args.container.clone(),
         name: args.name.clone(),
         mode: match args.mode {
+            Mode::Copy => migrate::Mode::Copy,
             Mode::Tarball => migrate::Mode::Tarball,
         },
         keep_source: args.keep_source,

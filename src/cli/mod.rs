@@ -1,5 +1,6 @@
 //! The command line: one file for each verb.
 
+mod agent;
 mod common;
 mod lab;
 mod migrate;
@@ -27,6 +28,8 @@ pub struct Cli {
 enum Verb {
     Migrate(migrate::Args),
     Lab(lab::Args),
+    #[command(hide = true)]
+    Agent(agent::Args),
 }
 
 /// Runs the verb; returns the exit code.
@@ -34,5 +37,6 @@ pub fn run(cli: Cli) -> u8 {
     match cli.verb {
         Verb::Migrate(args) => migrate::run(&cli.common, &args),
         Verb::Lab(args) => lab::run(&cli.common, &args),
+        Verb::Agent(args) => agent::run(&args),
     }
 }

@@ -21,7 +21,8 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// Phases between which the container stands still, first and last.
-const DOWN: (&str, &str) = ("checkpoint", "restore");
+const FIRST_DOWN: [&str; 2] = ["checkpoint", "freeze"];
+const LAST_DOWN: &str = "restore";
 
 fn out(text: &str) {
     // A reader that went away is nobody to tell about it.
@@ -42,7 +43,7 @@ pub fn migration(report: &Report) {
                 report.container,
                 report.source,
                 report.destination,
-                mode(report)
+                report.mode.as_str()
             ));
             table(report);
         }
@@ -117,12 +118,6 @@ pub fn lab(status: &lab::Status, fresh: bool) {
     }
 }
 
-fn mode(report: &Report) -> &'static str {
-    match report.mode {
-        migrate::Mode::Tarball => "tarball",
-    }
-}
-
 /// A sentence on standard error with a label before it; on a terminal it is broken between words.
 fn told(label: &str, text: &str) {
     let term = console::Term::stderr();
@@ -147,8 +142,14 @@ fn labelled(label: &str, text: &str) {
 }
 
 fn table(report: &Report) {
-    let first = report.phases.iter().position(|phase| phase.name == DOWN.0);
-    let last = report.phases.iter().position(|phase| phase.name == DOWN.1);
+    let first = report
+        .phases
+        .iter()
+        .position(|phase| FIRST_DOWN.contains(&&*phase.name));
+    let last = report
+        .phases
+        .iter()
+        .position(|phase| phase.name == LAST_DOWN);
     for (index, phase) in report.phases.iter().enumerate() {
         let bytes = phase.bytes.map(size).unwrap_or_default();
         let bracket = match (first, last) {
@@ -201,7 +202,7 @@ fn plan(report: &Report) {
         report.container,
         report.source,
         report.destination,
-        mode(report)
+        report.mode.as_str()
     ));
     let mut phase = "";
     for command in &report.plan {

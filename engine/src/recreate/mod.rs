@@ -86,7 +86,8 @@ struct From<'a> {
 }
 
 /// The image by the user's own name if that still means this image, else by its id.
-fn image_to_name(container: &Container, image: &Value) -> String {
+#[must_use]
+pub fn image_to_name(container: &Container, image: &Value) -> String {
     let name = container.image_ref();
     let tags = line::strings(&image["RepoTags"]);
     let means_it = |name: &str| image["Id"] == container.image_id() && tags.contains(&name);

@@ -5,7 +5,7 @@ use crate::context::{Context, Side};
 use crate::layout::Layout;
 use crate::leftover::{self, CHECKPOINT};
 use crate::pipeline::{Doubt, Phase};
-use crate::{Failure, ask, criu_log};
+use crate::{Failure, Mode, ask, criu_log, tool};
 use engine::{Name, commands};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const SETTLE: Duration = Duration::from_secs(30);
 
 /// `docker checkpoint create` on the source: from here the container stands still.
 #[derive(Default)]
-pub(super) struct Checkpoint {
+pub(crate) struct Checkpoint {
     begun: bool,
 }
 
@@ -84,7 +84,7 @@ impl Phase for Checkpoint {
 
 /// `docker create` on the destination, with the whole configuration.
 #[derive(Default)]
-pub(super) struct Create {
+pub(crate) struct Create {
     begun: bool,
     id: Option<Name>,
 }
@@ -99,8 +99,12 @@ impl Phase for Create {
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
+        let mut container = context.container.clone().with_restart_policy("no");
+        if context.options.mode == Mode::Copy {
+            container = container.with_runtime(tool::RUNTIME);
+        }
         let recreated = engine::recreate(
-            &context.container.clone().with_restart_policy("no"),
+            &container,
             &context.image,
             &context.new_name,
             &context.destination.docker,
@@ -162,7 +166,7 @@ impl Phase for Create {
 
 /// `docker start --checkpoint` on the destination.
 #[derive(Default)]
-pub(super) struct Restore {
+pub(crate) struct Restore {
     begun: bool,
 }
 
@@ -214,7 +218,7 @@ impl Phase for Restore {
 }
 
 /// The layout of the container on a side, where it runs.
-pub(super) fn layout(side: &Side, id: &Name) -> Result<Option<Layout>, Failure> {
+pub(crate) fn layout(side: &Side, id: &Name) -> Result<Option<Layout>, Failure> {
     let state = ask::state(&*side.host, id)?;
     match state.pid {
         Some(pid) if state.running => Ok(Layout::read(&*side.host, pid)?),
@@ -223,6 +227,6 @@ pub(super) fn layout(side: &Side, id: &Name) -> Result<Option<Layout>, Failure> 
 }
 
 /// Id of the container made on the destination; only phases after `create` ask.
-pub(super) fn new_id(context: &Context) -> Name {
+pub(crate) fn new_id(context: &Context) -> Name {
     context.measured.new_id.clone().expect("`create` has run")
 }

@@ -6,9 +6,9 @@
 
 mod archive;
 mod clean;
-mod engine_phases;
-mod prepare;
-mod proof;
+pub(crate) mod engine_phases;
+pub(crate) mod prepare;
+pub(crate) mod proof;
 mod transfer;
 
 use crate::pipeline::Phases;

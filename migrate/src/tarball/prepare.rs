@@ -8,7 +8,7 @@ use engine::commands;
 
 /// Makes the work folders; takes away a restart policy that would start the frozen container anew.
 #[derive(Default)]
-pub(super) struct Prepare {
+pub(crate) struct Prepare {
     source_folder: bool,
     destination_folder: bool,
     policy_taken: bool,
@@ -66,7 +66,7 @@ impl Phase for Prepare {
 
 /// One of the two sides, where a borrow of it would be in the way.
 #[derive(Clone, Copy)]
-pub(super) enum Which {
+pub(crate) enum Which {
     Source,
     Destination,
 }
@@ -81,7 +81,7 @@ impl Which {
 }
 
 /// Removes the work folder of one side; images left behind hold secrets, so failing says how.
-pub(super) fn remove_folder(context: &mut Context, which: Which) {
+pub(crate) fn remove_folder(context: &mut Context, which: Which) {
     let cmd = leftover::remove(&context.name);
     let side = which.of(context);
     if let Err(error) = side.host.text(&cmd) {

@@ -17,7 +17,7 @@ const STEADY: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The container runs on the destination, goes on running, and was not started anew.
-pub(super) struct Verify;
+pub(crate) struct Verify;
 
 impl Phase for Verify {
     fn name(&self) -> &'static str {
@@ -80,7 +80,33 @@ impl Phase for Verify {
 }
 
 /// Ends what runs on the destination, and proves that nothing does any more.
-pub(super) fn stop_on_destination(context: &mut Context) -> Result<(), Doubt> {
+pub(crate) fn stop_on_destination(context: &mut Context) -> Result<(), Doubt> {
+    let Err(why) = end_on_destination(context) else {
+        return Ok(());
+    };
+    let remove = commands::remove_force(&new_id(context));
+    let source = context.source.name().to_owned();
+    let destination = context.destination.name().to_owned();
+    let name = context.name.clone();
+    let mut back = leftover::restart_lines(&context.source.docker, &context.container, &name);
+    back.push(leftover::remove(&name).line());
+    Err(Doubt {
+        what: format!(
+            "it is not known whether {name} runs on {destination} ({why}); on {source} it is stopped, its images are in {}",
+            leftover::folder(&name)
+        ),
+        fix: vec![
+            format!(
+                "on {destination}, to be sure that it does not run there: {}",
+                remove.line()
+            ),
+            format!("then on {source}: {}", back.join(" && ")),
+        ],
+    })
+}
+
+/// The same; an error says why it could not be proven.
+pub(crate) fn end_on_destination(context: &mut Context) -> Result<(), String> {
     let id = new_id(context);
     let side = &context.destination;
     let remove = commands::remove_force(&id);
@@ -109,24 +135,7 @@ pub(super) fn stop_on_destination(context: &mut Context) -> Result<(), Doubt> {
         }
         std::thread::sleep(Duration::from_millis(500));
     }
-    let source = context.source.name().to_owned();
-    let destination = context.destination.name().to_owned();
-    let name = context.name.clone();
-    let mut back = leftover::restart_lines(&context.source.docker, &context.container, &name);
-    back.push(leftover::remove(&name).line());
-    Err(Doubt {
-        what: format!(
-            "it is not known whether {name} runs on {destination} ({why}); on {source} it is stopped, its images are in {}",
-            leftover::folder(&name)
-        ),
-        fix: vec![
-            format!(
-                "on {destination}, to be sure that it does not run there: {}",
-                remove.line()
-            ),
-            format!("then on {source}: {}", back.join(" && ")),
-        ],
-    })
+    Err(why)
 }
 
 /// Whether runc has a running container of that id; none where it cannot be asked.
@@ -147,7 +156,7 @@ fn runs_in_runc(context: &Context, root: &str, id: &str) -> Option<bool> {
 }
 
 /// Lets the container go on at the source: it runs still, or is started from its checkpoint.
-pub(super) fn bring_back(context: &mut Context) -> Result<(), Doubt> {
+pub(crate) fn bring_back(context: &mut Context) -> Result<(), Doubt> {
     let name = context.name.clone();
     let source = context.source.name().to_owned();
     let doubt = |why: String| Doubt {

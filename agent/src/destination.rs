@@ -1,0 +1,267 @@
+//! The receiving side: files, then the gate of the waiting runtime, then images and what changed.
+
+use crate::error::{AgentError, Result};
+use crate::frame::{Frame, Message, Receiver};
+use crate::job::{DIRECT, Event, IMAGES, ReceiveJob, THROUGH, command};
+use crate::link::Listener;
+use crate::tree::{Store, Style};
+use host::{Cmd, Host, Local};
+use runtime::pending;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::io::{BufRead, Read, Write};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// How often the gate is tried until the runtime is there.
+const KNOCK: Duration = Duration::from_millis(2);
+
+/// Does the job; `from` says where frames come from and may bring them, `control` hears of what happened.
+///
+/// # Errors
+/// Whatever went wrong; a runtime that waits then gives up at once.
+pub fn receive(
+    job: &ReceiveJob,
+    mut from: impl BufRead + Send + 'static,
+    control: &mut dyn Write,
+) -> Result<()> {
+    let listener = Listener::open();
+    let link = match &listener {
+        Ok(listener) => Some(listener.link(addresses())?),
+        Err(_) => None,
+    };
+    tell(control, &Event::Listening { link })?;
+    // The source says that it is connected once we have greeted it.
+    let token = job.token.clone();
+    let accepted = std::thread::spawn(move || listener?.accept(&token));
+    let mut word = String::new();
+    from.read_line(&mut word).map_err(AgentError::receiving)?;
+    match word.trim() {
+        THROUGH => take(job, from, control),
+        DIRECT => {
+            let stream = accepted
+                .join()
+                .map_err(|_| AgentError::Other("the thread that listens ended".into()))??;
+            let tcp = stream
+                .sock
+                .tcp()
+                .try_clone()
+                .map_err(AgentError::receiving)?;
+            // Whoever steers holds our standard input open; when it is gone, so is the migration.
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut std::io::sink());
+                let _ = tcp.shutdown(std::net::Shutdown::Both);
+            });
+            take(job, stream, control)
+        }
+        _ => Err(AgentError::Ended),
+    }
+}
+
+/// The addresses at which this host may be reached: first the one that SSH came to.
+fn addresses() -> Vec<IpAddr> {
+    let mut list: Vec<IpAddr> = std::env::var("SSH_CONNECTION")
+        .ok()
+        .and_then(|four| four.split(' ').nth(2)?.parse().ok())
+        .into_iter()
+        .collect();
+    let all = Local
+        .text(&Cmd::reads("hostname").arg("-I"))
+        .unwrap_or_default();
+    for address in all.split_whitespace().filter_map(|text| text.parse().ok()) {
+        if !list.contains(&address) {
+            list.push(address);
+        }
+    }
+    list
+}
+
+fn take(job: &ReceiveJob, from: impl Read, control: &mut dyn Write) -> Result<()> {
+    let mut from = Receiver::new(from);
+    let mut desk = Desk::new(job, false)?;
+    for place in desk.stores.values() {
+        place.clear()?;
+    }
+    desk.pass(&mut from)?;
+    tell(control, &Event::Pass)?;
+    std::thread::scope(|scope| {
+        let start = command(&job.start).timeout(Duration::from_secs(job.start_seconds));
+        let started = scope.spawn(move || Local.text(&start));
+        let gate = knock(&job.pending.join("gate"), || started.is_finished());
+        let Some(gate) = gate? else {
+            // It came back without having asked for the images: it failed, or is not our runtime.
+            finished(started)?;
+            return Err(AgentError::Other(
+                "the engine started the container without our runtime".into(),
+            ));
+        };
+        shout(&gate, pending::HERE)?;
+        tell(control, &Event::Waiting)?;
+        let mut desk = Desk::new(job, true)?;
+        desk.pass(&mut from)?;
+        if let Err(gone) = shout(&gate, pending::GO) {
+            finished(started)?;
+            return Err(gone);
+        }
+        tell(
+            control,
+            &Event::Arrived {
+                bytes: from.bytes(),
+            },
+        )?;
+        finished(started)?;
+        tell(control, &Event::Started)
+    })
+}
+
+/// Writes a word into the gate.
+fn shout(gate: &OwnedFd, word: &[u8]) -> Result<()> {
+    rustix::io::write(gate, word).map(drop).map_err(|error| {
+        AgentError::Other(format!(
+            "the runtime that waited for the images is gone: {error}"
+        ))
+    })
+}
+
+fn finished(started: std::thread::ScopedJoinHandle<host::Result<String>>) -> Result<()> {
+    started
+        .join()
+        .map_err(|_| AgentError::Other("the thread that starts the engine ended".into()))??;
+    Ok(())
+}
+
+fn tell(control: &mut dyn Write, event: &Event) -> Result<()> {
+    let mut line = serde_json::to_vec(event).map_err(AgentError::stream)?;
+    line.push(b'\n');
+    control
+        .write_all(&line)
+        .and_then(|()| control.flush())
+        .map_err(AgentError::sending)
+}
+
+/// Opens the gate for writing, which works once the runtime reads it; none where `over` says that it
+/// never will.
+fn knock(gate: &Path, over: impl Fn() -> bool) -> Result<Option<OwnedFd>> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    loop {
+        match rustix::fs::open(gate, flags, Mode::empty()) {
+            Ok(gate) => return Ok(Some(gate)),
+            Err(Errno::NXIO) if over() => return Ok(None),
+            Err(Errno::NXIO) => std::thread::sleep(KNOCK),
+            Err(error) => return Err(AgentError::file(gate, error)),
+        }
+    }
+}
+
+/// Everything that a pass writes to.
+struct Desk<'a> {
+    job: &'a ReceiveJob,
+    stores: HashMap<u8, Store>,
+    /// Which tree an open file belongs to.
+    open: HashMap<u32, u8>,
+    last: bool,
+}
+
+impl<'a> Desk<'a> {
+    fn new(job: &'a ReceiveJob, last: bool) -> Result<Self> {
+        let mut stores = HashMap::new();
+        for (number, place) in (0..).zip(&job.trees) {
+            let (root, style) = match (last, place.overlay) {
+                (true, true) => (&place.after, Style::Merged),
+                (true, false) => (&place.after, Style::Plain),
+                (false, _) => (&place.before, Style::Plain),
+            };
+            stores.insert(number, Store::new(root, style)?);
+        }
+        if last {
+            stores.insert(IMAGES, Store::new(&job.images, Style::Plain)?);
+        }
+        Ok(Desk {
+            job,
+            stores,
+            open: HashMap::new(),
+            last,
+        })
+    }
+
+    fn store(&mut self, tree: u8) -> Result<&mut Store> {
+        self.stores
+            .get_mut(&tree)
+            .ok_or_else(|| AgentError::stream(format!("there is no tree {tree}")))
+    }
+
+    fn tree_of(&self, id: u32) -> Result<u8> {
+        self.open
+            .get(&id)
+            .copied()
+            .ok_or_else(|| AgentError::stream(format!("file {id} is not open")))
+    }
+
+    /// Takes frames until the pass is complete and proven to be what was sent.
+    fn pass<R: Read>(&mut self, from: &mut Receiver<R>) -> Result<()> {
+        let mut complete = false;
+        loop {
+            match from.next()? {
+                Some(Frame::Sum) if complete => break,
+                Some(Frame::Message(Message::Pass { last })) if last == self.last => {
+                    complete = true
+                }
+                Some(Frame::Message(message)) => self.message(message)?,
+                Some(Frame::Data { id, offset, bytes }) => {
+                    let tree = self.tree_of(id)?;
+                    self.store(tree)?.data(id, offset, bytes)?;
+                }
+                Some(Frame::Sum | Frame::Event) => {
+                    return Err(AgentError::stream("a frame out of place"));
+                }
+                None => return Err(AgentError::Broken("it ended too early".into())),
+            }
+        }
+        self.stores.values_mut().try_for_each(Store::finish)
+    }
+
+    fn message(&mut self, message: Message) -> Result<()> {
+        match message {
+            Message::Entry {
+                tree,
+                path,
+                meta,
+                what,
+            } => {
+                if let crate::frame::What::File(id) = what {
+                    self.open.insert(id, tree);
+                }
+                self.store(tree)?.entry(path, meta, what)
+            }
+            Message::Close { id, size } => {
+                let tree = self.tree_of(id)?;
+                self.open.remove(&id);
+                self.store(tree)?.close(id, size)
+            }
+            Message::Gone { tree, path } => self.store(tree)?.gone(&path),
+            Message::Log(lines) => self.log(&lines),
+            Message::Pass { .. } => Err(AgentError::stream("a pass out of order")),
+        }
+    }
+
+    /// Lines from before the engine was started go into its file; later ones the runtime prints, since
+    /// the engine by then keeps account of the file.
+    fn log(&self, lines: &[u8]) -> Result<()> {
+        let path = match (&self.job.log, self.last) {
+            (None, _) => return Ok(()),
+            (Some(log), false) => log.clone(),
+            (Some(_), true) => self.job.pending.join(pending::REPLAY),
+        };
+        std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(lines))
+            .map_err(|error| AgentError::file(&path, error))
+    }
+}

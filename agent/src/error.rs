@@ -1,0 +1,66 @@
+//! What can go wrong on the two hosts.
+
+use host::HostError;
+use std::path::Path;
+
+/// Result of what an agent does.
+pub type Result<T> = std::result::Result<T, AgentError>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// A file could not be read, written or given its attributes.
+    #[error("{path}: {why}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the kernel said.
+        why: String,
+    },
+    /// What came is not what was sent.
+    #[error(
+        "what arrived is not what was sent ({received} of {sent} bytes, or one of them altered)"
+    )]
+    Altered {
+        /// Bytes sent.
+        sent: u64,
+        /// Bytes received.
+        received: u64,
+    },
+    /// The other side is gone.
+    #[error("the stream between the hosts broke: {0}")]
+    Broken(String),
+    /// What came makes no sense.
+    #[error("the stream between the hosts makes no sense: {0}")]
+    Nonsense(String),
+    /// The steering side ended the migration.
+    #[error("the migration was ended")]
+    Ended,
+    /// The container's engine or CRIU did not do what they were asked to.
+    #[error(transparent)]
+    Command(#[from] HostError),
+    /// Anything else, as a sentence.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl AgentError {
+    pub(crate) fn stream(why: impl std::fmt::Display) -> Self {
+        AgentError::Nonsense(why.to_string())
+    }
+
+    pub(crate) fn sending(error: std::io::Error) -> Self {
+        AgentError::Broken(format!("nobody reads any more: {error}"))
+    }
+
+    pub(crate) fn receiving(error: std::io::Error) -> Self {
+        AgentError::Broken(error.to_string())
+    }
+
+    pub(crate) fn file(path: &Path, error: impl std::fmt::Display) -> Self {
+        AgentError::File {
+            path: path.display().to_string(),
+            why: error.to_string(),
+        }
+    }
+}

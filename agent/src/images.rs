@@ -1,0 +1,171 @@
+//! CRIU's images, sent while CRIU writes them.
+
+use crate::error::{AgentError, Result};
+use crate::frame::{CHUNK, Message, Meta, Sender, What};
+use crate::job::IMAGES;
+use rustix::fs::FallocateFlags;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The folder of the images, in memory.
+pub(crate) struct Images {
+    folder: PathBuf,
+    open: BTreeMap<String, Growing>,
+    buffer: Vec<u8>,
+}
+
+struct Growing {
+    id: u32,
+    file: File,
+    sent: u64,
+}
+
+impl Images {
+    pub fn new(folder: &Path) -> Self {
+        Images {
+            folder: folder.to_owned(),
+            open: BTreeMap::new(),
+            buffer: vec![0; CHUNK],
+        }
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let list = std::fs::read_dir(&self.folder)
+            .map_err(|error| AgentError::file(&self.folder, error))?;
+        Ok(list
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect())
+    }
+
+    /// Sends what pages files have grown by; true if something was sent. CRIU only appends to these; other
+    /// images are small, and it may go back in them.
+    pub fn send_grown<W: Write>(&mut self, to: &mut Sender<W>) -> Result<bool> {
+        let mut some = false;
+        for name in self.names()? {
+            if name.starts_with("pages-") {
+                some |= self.send(&name, to)?;
+            }
+        }
+        Ok(some)
+    }
+
+    /// Sends all that is left, once CRIU has ended.
+    pub fn send_rest<W: Write>(&mut self, to: &mut Sender<W>) -> Result<()> {
+        for name in self.names()? {
+            self.send(&name, to)?;
+        }
+        for growing in self.open.values() {
+            to.message(&Message::Close {
+                id: growing.id,
+                size: growing.sent,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn send<W: Write>(&mut self, name: &str, to: &mut Sender<W>) -> Result<bool> {
+        let path = self.folder.join(name);
+        if !self.open.contains_key(name) {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .open(&path)
+                .map_err(|error| AgentError::file(&path, error))?;
+            let id = u32::MAX - u32::try_from(self.open.len()).unwrap_or(0);
+            to.message(&Message::Entry {
+                tree: IMAGES,
+                path: name.as_bytes().to_vec(),
+                meta: Meta {
+                    mode: 0o100_600,
+                    uid: 0,
+                    gid: 0,
+                    mtime: (0, 0),
+                    xattrs: Vec::new(),
+                },
+                what: What::File(id),
+            })?;
+            self.open
+                .insert(name.to_owned(), Growing { id, file, sent: 0 });
+        }
+        let Some(growing) = self.open.get_mut(name) else {
+            return Ok(false);
+        };
+        let mut some = false;
+        loop {
+            let n = growing
+                .file
+                .read_at(&mut self.buffer, growing.sent)
+                .map_err(|error| AgentError::file(&path, error))?;
+            if n == 0 {
+                return Ok(some);
+            }
+            to.data(growing.id, growing.sent, &self.buffer[..n])?;
+            // What was sent need not fill this host's memory any longer: the frozen process has it still.
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let _ = rustix::fs::fallocate(&growing.file, flags, growing.sent, n as u64);
+            growing.sent += n as u64;
+            some = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, Receiver};
+
+    #[test]
+    fn growing_pages_and_the_rest_arrive_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            File::options()
+                .append(true)
+                .create(true)
+                .open(dir.path().join(name))
+                .unwrap()
+                .write_all(bytes)
+                .unwrap();
+        };
+        let mut stream = Vec::new();
+        let mut to = Sender::new(&mut stream);
+        let mut images = Images::new(dir.path());
+        write("pages-1.img", b"first ");
+        write("core-1.img", b"half");
+        assert!(images.send_grown(&mut to).unwrap());
+        assert!(!images.send_grown(&mut to).unwrap());
+        write("pages-1.img", b"second");
+        std::fs::write(dir.path().join("core-1.img"), "whole").unwrap();
+        images.send_rest(&mut to).unwrap();
+        let mut receiver = Receiver::new(&stream[..]);
+        let (mut names, mut contents) = (BTreeMap::new(), BTreeMap::<u32, Vec<u8>>::new());
+        while let Some(frame) = receiver.next().unwrap() {
+            match frame {
+                Frame::Message(Message::Entry {
+                    path,
+                    what: What::File(id),
+                    ..
+                }) => {
+                    names.insert(id, String::from_utf8(path).unwrap());
+                }
+                Frame::Data { id, offset, bytes } => {
+                    let content = contents.entry(id).or_default();
+                    assert_eq!(offset, content.len() as u64);
+                    content.extend(bytes);
+                }
+                _ => {}
+            }
+        }
+        let of = |name: &str| {
+            let id = names.iter().find(|(_, other)| *other == name).unwrap().0;
+            contents[id].clone()
+        };
+        assert_eq!(
+            (of("pages-1.img"), of("core-1.img")),
+            (b"first second".to_vec(), b"whole".to_vec())
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! What the two agents are told to do, and what they tell.
+
+use host::Cmd;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Number of the tree with CRIU's images.
+pub(crate) const IMAGES: u8 = u8::MAX;
+
+/// The word that makes the sending side freeze the container.
+pub const FREEZE: &str = "freeze";
+
+/// The words by which the receiving side is told where frames come from.
+pub const DIRECT: &str = "direct";
+/// The same: through its standard input.
+pub const THROUGH: &str = "through";
+
+/// What both sides were told over SSH, and nobody else knows.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token(pub [u8; 32]);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// How the source reaches the destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The destination's addresses, the likeliest first.
+    pub addresses: Vec<IpAddr>,
+    /// Its port.
+    pub port: u16,
+    /// BLAKE3 of its certificate.
+    pub fingerprint: String,
+}
+
+/// What the source's agent does. Commands are lists of words, run as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendJob {
+    /// Locks the container's network, where it has one of its own; its standard input.
+    pub lock_network: Option<(Vec<String>, String)>,
+    /// Freezes the container.
+    pub freeze: Vec<String>,
+    /// Dumps the frozen container into `images` and leaves it frozen.
+    pub dump: Vec<String>,
+    /// Folder for the images; in memory.
+    pub images: PathBuf,
+    /// Folders to send: what the container wrote, and its volumes.
+    pub trees: Vec<PathBuf>,
+    /// The engine's file with what the container printed.
+    pub log: Option<PathBuf>,
+    /// The destination's port, if it has one; and what to show there.
+    pub link: Option<(Link, Token)>,
+}
+
+/// Where a tree goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its folder until the engine has been started.
+    pub before: PathBuf,
+    /// Its folder from then on.
+    pub after: PathBuf,
+    /// It is the upper layer of an overlay, which is mounted from then on.
+    pub overlay: bool,
+}
+
+/// What the destination's agent does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiveJob {
+    /// Folder for the images; in memory.
+    pub images: PathBuf,
+    /// The folder by which the runtime knows that the container is pending.
+    pub pending: PathBuf,
+    /// Where the trees go, in the order of [`SendJob::trees`].
+    pub trees: Vec<Place>,
+    /// The file that the engine will append to what the container prints.
+    pub log: Option<PathBuf>,
+    /// Makes the engine start the container; returns when it runs.
+    pub start: Vec<String>,
+    /// What the source shows at the port that is opened for it.
+    pub token: Token,
+    /// How long that may take, in seconds, the wait for the images included.
+    pub start_seconds: u64,
+}
+
+/// What an agent tells the one who steers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// Destination: here the source may connect; none where no port could be opened.
+    Listening {
+        /// How to reach and know it.
+        link: Option<Link>,
+    },
+    /// Source: it is connected to the destination, or its frames come through its standard output.
+    Connected {
+        /// Whether it is connected.
+        direct: bool,
+    },
+    /// Source: a pass was sent.
+    Sent {
+        /// Bytes sent so far, in all.
+        bytes: u64,
+        /// Bytes sent and received so far on the direct link, if there is one, encryption included.
+        wire: Option<(u64, u64)>,
+    },
+    /// Source: the container stands still.
+    Frozen,
+    /// Destination: what was sent before the freeze has arrived.
+    Pass,
+    /// Destination: the runtime waits for the images.
+    Waiting,
+    /// Destination: all has arrived and is what was sent; the runtime was told.
+    Arrived {
+        /// Bytes that arrived.
+        bytes: u64,
+    },
+    /// Destination: the engine says that the container runs.
+    Started,
+}
+
+/// A list of words as a command.
+pub(crate) fn command(words: &[String]) -> Cmd {
+    let (program, args) = words
+        .split_first()
+        .map_or(("false", &[][..]), |(program, args)| {
+            (program.as_str(), args)
+        });
+    Cmd::changes(program).args(args.iter().cloned())
+}

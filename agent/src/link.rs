@@ -1,0 +1,347 @@
+//! The direct way between the two hosts: TLS 1.3 on a port of the destination.
+//!
+//! The destination makes a key for this one migration and tells its certificate's fingerprint over SSH;
+//! the source takes no other. The source in turn shows a token that both were told over SSH. So whoever
+//! sits on the network can neither read, alter nor feed the stream; one who connects first is sent away.
+
+use crate::error::{AgentError, Result};
+use crate::job::{Link, Token};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, ServerConnection,
+    SignatureScheme, StreamOwned,
+};
+use std::io::{BufReader, ErrorKind, IoSlice, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How long reaching the other host may take, for each of its addresses.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long the other side may take to come, and to say who it is.
+const MEET: Duration = Duration::from_secs(10);
+/// A link that moves nothing for so long is dead.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Bytes read from the network at once.
+const BUFFER: usize = 256 * 1024;
+/// Certificates need a name; it means nothing here.
+const NAME: &str = "transship";
+
+pub(crate) type Incoming = StreamOwned<ServerConnection, Buffered>;
+
+/// A connection that is read in large pieces: rustls asks for a few KiB at a time.
+pub(crate) struct Buffered(BufReader<TcpStream>);
+
+impl Buffered {
+    /// The connection below.
+    pub fn tcp(&self) -> &TcpStream {
+        self.0.get_ref()
+    }
+}
+
+impl Read for Buffered {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Buffered {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.0.get_mut().write(buffer)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.get_mut().flush()
+    }
+}
+pub(crate) type Outgoing = StreamOwned<ClientConnection, Counted>;
+
+/// A connection that counts its bytes, both ways.
+pub(crate) struct Counted {
+    tcp: TcpStream,
+    wire: Arc<Wire>,
+}
+
+/// Bytes on the wire, encryption included.
+#[derive(Debug, Default)]
+pub(crate) struct Wire {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Wire {
+    /// Sent and received so far.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.sent.load(Relaxed), self.received.load(Relaxed))
+    }
+}
+
+impl Counted {
+    /// The count, which outlives the connection.
+    pub fn wire(&self) -> Arc<Wire> {
+        Arc::clone(&self.wire)
+    }
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.tcp.read(buffer)?;
+        self.wire.received.fetch_add(n as u64, Relaxed);
+        Ok(n)
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        let n = self.tcp.write(buffer)?;
+        self.wire.sent.fetch_add(n as u64, Relaxed);
+        Ok(n)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> std::io::Result<usize> {
+        let n = self.tcp.write_vectored(buffers)?;
+        self.wire.sent.fetch_add(n as u64, Relaxed);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.tcp.flush()
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> AgentError {
+    AgentError::Broken(format!("the direct link: {error}"))
+}
+
+/// A port that the source may connect to.
+pub(crate) struct Listener {
+    tcp: TcpListener,
+    config: Arc<ServerConfig>,
+    fingerprint: String,
+}
+
+impl Listener {
+    pub fn open() -> Result<Self> {
+        let any = [
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        ];
+        let tcp = TcpListener::bind(&any[..]).map_err(failed)?;
+        tcp.set_nonblocking(true).map_err(failed)?;
+        let key = rcgen::generate_simple_self_signed([NAME.to_owned()]).map_err(failed)?;
+        let certificate = key.cert.der().clone();
+        let fingerprint = blake3::hash(&certificate).to_string();
+        let secret = PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into());
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .and_then(|builder| {
+                builder
+                    .with_no_client_auth()
+                    .with_single_cert(vec![certificate], secret)
+            })
+            .map_err(failed)?;
+        Ok(Listener {
+            tcp,
+            config: Arc::new(config),
+            fingerprint,
+        })
+    }
+
+    /// How the source reaches and knows it, at these addresses.
+    pub fn link(&self, addresses: Vec<IpAddr>) -> Result<Link> {
+        Ok(Link {
+            addresses,
+            port: self.tcp.local_addr().map_err(failed)?.port(),
+            fingerprint: self.fingerprint.clone(),
+        })
+    }
+
+    /// Takes the connection that shows the token.
+    pub fn accept(&self, token: &Token) -> Result<Incoming> {
+        let until = Instant::now() + MEET;
+        let mut why = "nobody came".to_owned();
+        while Instant::now() < until {
+            match self.tcp.accept() {
+                Ok((tcp, _)) => match self.greet(tcp, token) {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => why = error.to_string(),
+                },
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(failed(why))
+    }
+
+    fn greet(&self, tcp: TcpStream, token: &Token) -> Result<Incoming> {
+        tcp.set_nonblocking(false).map_err(failed)?;
+        limits(&tcp, CONNECT)?;
+        let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(failed)?;
+        let mut stream =
+            StreamOwned::new(connection, Buffered(BufReader::with_capacity(BUFFER, tcp)));
+        let mut shown = [0; 32];
+        stream.read_exact(&mut shown).map_err(failed)?;
+        // Compared in constant time.
+        if blake3::hash(&shown) != blake3::hash(&token.0) {
+            return Err(failed("somebody without the token came"));
+        }
+        limits(stream.sock.tcp(), SILENCE)?;
+        Ok(stream)
+    }
+}
+
+fn limits(tcp: &TcpStream, limit: Duration) -> Result<()> {
+    tcp.set_read_timeout(Some(limit))
+        .and_then(|()| tcp.set_write_timeout(Some(limit)))
+        .and_then(|()| tcp.set_nodelay(true))
+        .map_err(failed)
+}
+
+/// Connects to the destination, at the first of its addresses that answers with its key.
+pub(crate) fn connect(link: &Link, token: &Token) -> Result<Outgoing> {
+    let provider = ring::default_provider();
+    let verifier = Arc::new(Pinned {
+        fingerprint: link.fingerprint.clone(),
+        provider: provider.clone(),
+    });
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(failed)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    let config = Arc::new(config);
+    let mut why = failed("the destination has no address");
+    for address in &link.addresses {
+        match one(SocketAddr::new(*address, link.port), &config, token) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
+}
+
+fn one(address: SocketAddr, config: &Arc<ClientConfig>, token: &Token) -> Result<Outgoing> {
+    let tcp = TcpStream::connect_timeout(&address, CONNECT).map_err(failed)?;
+    limits(&tcp, CONNECT)?;
+    let name = ServerName::try_from(NAME).map_err(failed)?;
+    let connection = ClientConnection::new(Arc::clone(config), name).map_err(failed)?;
+    let wire = Arc::default();
+    let mut stream = StreamOwned::new(connection, Counted { tcp, wire });
+    stream
+        .write_all(&token.0)
+        .and_then(|()| stream.flush())
+        .map_err(failed)?;
+    limits(&stream.sock.tcp, SILENCE)?;
+    Ok(stream)
+}
+
+/// Takes one certificate and no other.
+#[derive(Debug)]
+struct Pinned {
+    fingerprint: String,
+    provider: CryptoProvider,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        if blake3::hash(certificate).to_string() == self.fingerprint {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::CertificateError::UnknownIssuer.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("only TLS 1.3 is spoken here".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here(listener: &Listener) -> Link {
+        listener.link(vec![Ipv4Addr::LOCALHOST.into()]).unwrap()
+    }
+
+    #[test]
+    fn the_two_find_each_other_and_strangers_are_sent_away() {
+        let listener = Listener::open().unwrap();
+        let link = here(&listener);
+        let token = Token([7; 32]);
+        let received = std::thread::scope(|scope| {
+            let accepted = scope.spawn(|| listener.accept(&token).unwrap());
+            // One who does not know the token, and one who speaks no TLS, come first.
+            let _stranger = connect(&link, &Token([8; 32]));
+            TcpStream::connect((Ipv4Addr::LOCALHOST, link.port))
+                .unwrap()
+                .write_all(b"GET / HTTP/1.0\r\n\r\n")
+                .unwrap();
+            let mut stream = connect(&link, &token).unwrap();
+            stream.write_all(&[5; 100_000]).unwrap();
+            stream.flush().unwrap();
+            let mut received = vec![0; 100_000];
+            accepted.join().unwrap().read_exact(&mut received).unwrap();
+            received
+        });
+        assert!(received.iter().all(|byte| *byte == 5));
+    }
+
+    #[test]
+    fn another_key_is_refused() {
+        let (listener, other) = (Listener::open().unwrap(), Listener::open().unwrap());
+        let mut link = here(&listener);
+        link.fingerprint = here(&other).fingerprint;
+        let token = Token([7; 32]);
+        std::thread::scope(|scope| {
+            let accepted = scope.spawn(|| {
+                let (tcp, _) = loop {
+                    if let Ok(found) = listener.tcp.accept() {
+                        break found;
+                    }
+                };
+                listener.greet(tcp, &token).is_err()
+            });
+            assert!(connect(&link, &token).is_err());
+            assert!(accepted.join().unwrap());
+        });
+    }
+}

@@ -1,0 +1,158 @@
+//! The sending side: files while the container runs, then freeze, dump, images, and what changed.
+
+use crate::error::{AgentError, Result};
+use crate::frame::Sender;
+use crate::images::Images;
+use crate::job::{Event, FREEZE, SendJob, command};
+use crate::link::{self, Wire};
+use crate::log::Log;
+use crate::tree::{self, Manifest};
+use host::{Host, HostError, Local};
+use std::io::{BufRead, BufWriter, Write};
+use std::path::Path;
+use std::time::Duration;
+
+/// A dump of a large container takes seconds; a hung one is given up after this.
+const DUMP_TIMEOUT: Duration = Duration::from_secs(600);
+/// What is gathered before it is encrypted: small frames make no records of their own.
+const BUFFER: usize = 64 * 1024;
+/// How often the growing images are looked at.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Does the job; `control` says when to freeze, `to` takes frames.
+///
+/// # Errors
+/// Whatever went wrong. The container is then as far as it came: the one who steers undoes.
+pub fn send(job: &SendJob, control: &mut dyn BufRead, out: impl Write + Send) -> Result<()> {
+    let mut out = Sender::new(out);
+    // That it cannot be reached is no failure: there is the way through whoever steers.
+    let direct = job
+        .link
+        .as_ref()
+        .and_then(|(link, token)| link::connect(link, token).ok());
+    let connected = direct.is_some();
+    tell(&mut out, Event::Connected { direct: connected })?;
+    match direct {
+        Some(stream) => {
+            let wire = stream.sock.wire();
+            let mut to = Sender::new(BufWriter::with_capacity(BUFFER, stream));
+            go(job, control, &mut to, Some((&mut out, &wire)))
+        }
+        None => go(
+            job,
+            control,
+            &mut out,
+            None::<(&mut Sender<Vec<u8>>, &Wire)>,
+        ),
+    }
+}
+
+/// Does the job: frames go to `to`, events to `aside`, or between the frames.
+fn go<W: Write + Send, A: Write + Send>(
+    job: &SendJob,
+    control: &mut dyn BufRead,
+    to: &mut Sender<W>,
+    mut aside: Option<(&mut Sender<A>, &Wire)>,
+) -> Result<()> {
+    let mut log = job.log.as_deref().map(Log::new);
+    let mut sent = Vec::new();
+    for (number, root) in job.trees.iter().enumerate() {
+        settle(root)?;
+        sent.push(tree::send(root, number_of(number)?, None, to)?);
+    }
+    if let Some(log) = &mut log {
+        log.send(to)?;
+    }
+    to.pass(false)?;
+    tell_sent(to, &mut aside)?;
+    let mut word = String::new();
+    control
+        .read_line(&mut word)
+        .map_err(AgentError::receiving)?;
+    if word.trim() != FREEZE {
+        return Err(AgentError::Ended);
+    }
+    freeze(job)?;
+    tell_aside(to, &mut aside, Event::Frozen)?;
+    dump(job, &sent, to)?;
+    if let Some(log) = &mut log {
+        log.send(to)?;
+    }
+    to.pass(true)?;
+    tell_sent(to, &mut aside)?;
+    // Who closes a connection with something unread in it resets it, and what is still under way is lost:
+    // it stays open until the one who steers has heard that all arrived.
+    let _ = std::io::copy(control, &mut std::io::sink());
+    Ok(())
+}
+
+fn tell_sent<W: Write, A: Write>(
+    to: &mut Sender<W>,
+    aside: &mut Option<(&mut Sender<A>, &Wire)>,
+) -> Result<()> {
+    let wire = aside.as_ref().map(|(_, wire)| wire.bytes());
+    let bytes = to.bytes();
+    tell_aside(to, aside, Event::Sent { bytes, wire })
+}
+
+fn tell_aside<W: Write, A: Write>(
+    to: &mut Sender<W>,
+    aside: &mut Option<(&mut Sender<A>, &Wire)>,
+    event: Event,
+) -> Result<()> {
+    match aside {
+        Some((aside, _)) => tell(aside, event),
+        None => tell(to, event),
+    }
+}
+
+fn number_of(index: usize) -> Result<u8> {
+    u8::try_from(index)
+        .ok()
+        .filter(|number| *number != crate::job::IMAGES)
+        .ok_or_else(|| AgentError::Other("the container has too many volumes".into()))
+}
+
+fn tell<W: Write>(to: &mut Sender<W>, event: Event) -> Result<()> {
+    to.event(&serde_json::to_vec(&event).map_err(AgentError::stream)?)
+}
+
+/// Writes to disk what a file system holds back: a page that is dirty already may be written again,
+/// through a mapping, without a new time of change; a clean one may not.
+fn settle(root: &Path) -> Result<()> {
+    let said = |error| AgentError::file(root, error);
+    let folder = std::fs::File::open(root).map_err(said)?;
+    rustix::fs::syncfs(&folder).map_err(|error| AgentError::file(root, error))
+}
+
+fn freeze(job: &SendJob) -> Result<()> {
+    if let Some((words, input)) = &job.lock_network {
+        Local.text(&command(words).stdin(input.as_bytes()))?;
+    }
+    Local.text(&command(&job.freeze))?;
+    Ok(())
+}
+
+/// Dumps, and meanwhile sends what changed in the trees and the pages as they come.
+fn dump<W: Write + Send>(job: &SendJob, sent: &[Manifest], to: &mut Sender<W>) -> Result<()> {
+    let cmd = command(&job.dump).timeout(DUMP_TIMEOUT);
+    std::thread::scope(|scope| {
+        let dump = scope.spawn(|| Local.run(&cmd));
+        for (number, (root, before)) in job.trees.iter().zip(sent).enumerate() {
+            tree::send(root, number_of(number)?, Some(before), to)?;
+        }
+        let mut images = Images::new(&job.images);
+        while !dump.is_finished() {
+            if !images.send_grown(to)? {
+                std::thread::sleep(LOOK);
+            }
+        }
+        let output = dump
+            .join()
+            .map_err(|_| AgentError::Other("the thread that dumps ended".into()))??;
+        if output.status != 0 {
+            return Err(HostError::failed(Local.name(), &cmd, &output).into());
+        }
+        images.send_rest(to)
+    })
+}

@@ -1,0 +1,107 @@
+//! Waiting for the images.
+
+use crate::pending::{GO, HERE};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long whoever brings the images may take to show up: it knocks all the time.
+const SHOW_UP: Duration = Duration::from_secs(5);
+
+/// Waits at a fifo until [`GO`] is written into it.
+///
+/// # Errors
+/// Nobody came, the writer went away without a word or said something else, or `at_most` has passed.
+pub(crate) fn wait(gate: &Path, at_most: Duration) -> Result<(), String> {
+    let said = |error: rustix::io::Errno| format!("{}: {error}", gate.display());
+    // Without NONBLOCK opening would block, for ever, until a writer comes.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fifo = rustix::fs::open(gate, flags, Mode::empty()).map_err(said)?;
+    let since = Instant::now();
+    let mut limit = at_most.min(SHOW_UP);
+    let mut heard = Vec::new();
+    loop {
+        let left = limit.saturating_sub(since.elapsed());
+        let timeout = Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        match poll(&mut [PollFd::new(&fifo, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => {
+                return Err(format!(
+                    "the images of this container did not come within {} s",
+                    limit.as_secs()
+                ));
+            }
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(said(error)),
+        }
+        let mut buffer = [0; 64];
+        match rustix::io::read(&fifo, &mut buffer) {
+            Ok(0) => return Err("the migration that was to bring this container ended".to_owned()),
+            Ok(n) => heard.extend_from_slice(&buffer[..n]),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(said(error)),
+        }
+        while let Some(end) = heard.iter().position(|byte| *byte == b'\n') {
+            let word: Vec<u8> = heard.drain(..=end).collect();
+            match &word[..] {
+                GO => return Ok(()),
+                HERE => limit = at_most,
+                other => return Err(String::from_utf8_lossy(other).trim().to_owned()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    fn fifo() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gate");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        (dir, path)
+    }
+
+    fn while_waiting(path: &Path, write: &'static [u8]) -> Result<(), String> {
+        let other = path.to_owned();
+        let writer = std::thread::spawn(move || {
+            // Blocks until the reader is there.
+            let mut file = std::fs::OpenOptions::new().write(true).open(other).unwrap();
+            file.write_all(write).unwrap();
+        });
+        let result = wait(path, Duration::from_secs(20));
+        writer.join().unwrap();
+        result
+    }
+
+    #[test]
+    fn the_word_opens_it() {
+        let (_dir, path) = fifo();
+        while_waiting(&path, GO).unwrap();
+        while_waiting(&path, b"here\ngo\n").unwrap();
+        assert!(while_waiting(&path, HERE).unwrap_err().contains("ended"));
+    }
+
+    #[test]
+    fn a_writer_that_goes_away_or_says_no_ends_it_at_once() {
+        let (_dir, path) = fifo();
+        let start = Instant::now();
+        assert!(while_waiting(&path, b"").unwrap_err().contains("ended"));
+        assert_eq!(while_waiting(&path, b"no room\n").unwrap_err(), "no room");
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn nobody_is_waited_for_without_end() {
+        let (_dir, path) = fifo();
+        let why = wait(&path, Duration::from_millis(50)).unwrap_err();
+        assert!(why.contains("did not come"), "{why}");
+    }
+}

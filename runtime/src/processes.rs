@@ -1,0 +1,81 @@
+//! The processes of a restored container.
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Lets a process and all below it go on: CRIU was told to leave them stopped (SIGSTOP).
+///
+/// CRIU restores a tree of processes; `/proc/PID/task/TID/children`, which CRIU itself needs, names
+/// each one's children.
+pub(crate) fn let_go_on(first: i32) -> Result<(), String> {
+    let mut tree = vec![first];
+    let mut at = 0;
+    while at < tree.len() {
+        tree.extend(children(tree[at]));
+        at += 1;
+    }
+    // Children first: a parent that waits for a stopped child must not see it continue late.
+    for pid in tree.iter().rev() {
+        let Some(pid) = Pid::from_raw(*pid) else {
+            continue;
+        };
+        if let Err(error) = kill_process(pid, Signal::CONT)
+            && pid.as_raw_nonzero().get() == first
+        {
+            return Err(format!(
+                "process {first} of the restored container: {error}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<i32>>()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+    use std::time::Duration;
+
+    fn state(pid: u32) -> char {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
+    }
+
+    #[test]
+    fn a_stopped_tree_goes_on() {
+        let mut shell = Command::new("sh")
+            .args(["-c", "sleep 60 & kill -STOP $!; kill -STOP $$; wait"])
+            .spawn()
+            .unwrap();
+        while state(shell.id()) != 'T' {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let first = i32::try_from(shell.id()).unwrap();
+        let child = children(first)[0];
+        let_go_on(first).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        let child = u32::try_from(child).unwrap();
+        assert_eq!((state(shell.id()), state(child)), ('S', 'S'));
+        kill_process(Pid::from_raw(child as i32).unwrap(), Signal::KILL).unwrap();
+        shell.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_said() {
+        assert!(let_go_on(i32::MAX).is_err());
+    }
+}
