@@ -1,6 +1,9 @@
 //! The command line: one file for each verb.
 
 mod common;
+mod doctor;
+mod explain;
+mod hardware;
 mod lab;
 mod migrate;
 
@@ -25,6 +28,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Doctor(doctor::Args),
     Migrate(migrate::Args),
     Lab(lab::Args),
 }
@@ -32,6 +36,7 @@ enum Verb {
 /// Runs the verb; returns the exit code.
 pub fn run(cli: Cli) -> u8 {
     match cli.verb {
+        Verb::Doctor(args) => doctor::run(&cli.common, &args),
         Verb::Migrate(args) => migrate::run(&cli.common, &args),
         Verb::Lab(args) => lab::run(&cli.common, &args),
     }

@@ -23,12 +23,12 @@ pub fn size(bytes: u64) -> String {
 /// Phases between which the container stands still, first and last.
 const DOWN: (&str, &str) = ("checkpoint", "restore");
 
-fn out(text: &str) {
+pub(super) fn out(text: &str) {
     // A reader that went away is nobody to tell about it.
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-fn err(text: &str) {
+pub(super) fn err(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

@@ -3,10 +3,11 @@
 use super::pair::Pair;
 use super::subject::Subject;
 use super::verdict::{Group, Status, Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The judgement of one host, or of a pair.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
     /// The host, or `A → B`.
     pub subject: String,
@@ -21,7 +22,7 @@ pub struct Report {
 }
 
 /// The verdicts of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GroupReport {
     /// Which group.
     pub group: Group,
@@ -32,7 +33,7 @@ pub struct GroupReport {
 }
 
 /// How many verdicts of each status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Counts {
     /// Passed.
     pub ok: usize,

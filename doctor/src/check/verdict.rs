@@ -1,9 +1,10 @@
 //! What a check comes to.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How a check ended; the order is that of a group, whose status is its highest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It could not be judged, and why.
@@ -17,7 +18,7 @@ pub enum Status {
 }
 
 /// What a check is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
     /// The host as such.
@@ -119,7 +120,7 @@ impl Outcome {
 }
 
 /// A check's answer for one host or pair.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Verdict {
     /// Stable name of the check (`criu.works`), also of its page in docs/checks/.
     pub id: String,

@@ -10,6 +10,7 @@ pub mod disk;
 pub mod engines;
 pub mod hardware;
 pub mod kernel;
+pub mod link;
 pub mod lsm;
 pub mod memory;
 pub mod os;
