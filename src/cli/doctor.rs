@@ -4,8 +4,10 @@ use super::{Common, explain, hardware};
 use crate::exit;
 use crate::report::{Talk, doctor as human, json};
 use clap::{Args as ClapArgs, Subcommand};
-use doctor::check::{Pair, Report, Subject};
+use doctor::check::{Inmate, Pair, Report, Subject};
 use doctor::document::{Doctor, Unreachable};
+use engine::Name;
+use host::facts::container::{Container, Destination};
 use host::facts::link;
 use host::{CriuCheck, Facts, Host, HostError, Target, facts};
 use std::sync::Arc;
@@ -38,6 +40,9 @@ struct What {
     /// Where its containers are to go
     #[arg(value_name = "DESTINATION")]
     destination: Option<Target>,
+    /// Look into this running container of HOST too
+    #[arg(long, value_name = "NAME")]
+    container: Option<Name>,
     /// Fail on warnings too
     #[arg(long)]
     strict: bool,
@@ -136,6 +141,15 @@ fn examine(common: &Common, what: &What) -> u8 {
         document.pair = Some(pair(source, destination, measured));
         document.link = Some(measured);
     }
+    if let (Some(name), Some(source)) = (&what.container, patients.first())
+        && source.name == what.host.to_string()
+    {
+        talk.doing(&format!("looking into {name}"));
+        match inmate(name, source, patients.get(1), document.link) {
+            Ok(report) => document.container = Some(report),
+            Err(error) => document.unreachable.push(unreachable(&error)),
+        }
+    }
     talk.end();
     document.ignore(&what.ignore);
     document.judge(what.strict);
@@ -167,6 +181,34 @@ fn pair(source: &Patient, destination: &Patient, measured: link::Link) -> Report
         link: Some(measured),
         cpu: cpu.as_ref(),
     })
+}
+
+/// What a container comes to.
+fn inmate(
+    name: &Name,
+    source: &Patient,
+    destination: Option<&Patient>,
+    link: Option<link::Link>,
+) -> Result<Report, HostError> {
+    let name = name.as_str();
+    let container = Container::gather(&*source.host, name)?;
+    let inspected = engine::Container::parse(container.inspect.as_bytes());
+    let there = match (destination, &inspected) {
+        (Some(patient), Some(inspected)) => {
+            let place = doctor::check::place(name, &container, inspected);
+            let answers = Destination::gather(&*patient.host, &place)?;
+            Some((patient.subject(), answers))
+        }
+        _ => None,
+    };
+    Ok(doctor::check::container(&Inmate {
+        name,
+        container: &container,
+        inspected: inspected.as_ref(),
+        source: source.subject(),
+        destination: there.as_ref().map(|(subject, answers)| (*subject, answers)),
+        link,
+    }))
 }
 
 /// A host that could not be examined, as data.

@@ -1,5 +1,6 @@
 //! Verdicts, grouped and counted, for a reporter.
 
+use super::container::Inmate;
 use super::pair::Pair;
 use super::subject::Subject;
 use super::verdict::{Group, Status, Verdict};
@@ -60,6 +61,19 @@ impl Report {
             pair.source.name, pair.destination.name
         );
         Report::new(subject, headline, verdicts)
+    }
+
+    pub(super) fn of_container(inmate: &Inmate<'_>, verdicts: Vec<Verdict>) -> Self {
+        let image = inmate
+            .inspected
+            .map_or("", |inspected| inspected.image_ref());
+        let headline = match &inmate.destination {
+            Some((destination, _)) => {
+                format!("{image} on {}, to {}", inmate.source.name, destination.name)
+            }
+            None => format!("{image} on {}", inmate.source.name),
+        };
+        Report::new(inmate.name.to_owned(), headline, verdicts)
     }
 
     fn new(subject: String, headline: String, verdicts: Vec<Verdict>) -> Self {

@@ -39,6 +39,8 @@ pub enum Group {
     Leftovers,
     /// Whether two hosts fit each other.
     Pair,
+    /// A running container.
+    Container,
 }
 
 impl Group {
@@ -55,6 +57,7 @@ impl Group {
             Group::Space => "space",
             Group::Leftovers => "leftovers",
             Group::Pair => "pair",
+            Group::Container => "container",
         }
     }
 }
