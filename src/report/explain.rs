@@ -12,6 +12,13 @@ const TOLD: usize = 3;
 /// Prints what logs say: causes, best first; without one what was ruled out. Then what to fetch.
 pub fn explained(document: &Explain, verbose: bool) {
     let explanation = &document.explanation;
+    if document.logs.len() > 1 {
+        out("Logs, as if one after the other:");
+        for log in &document.logs {
+            out(&format!("  {log}"));
+        }
+        out("");
+    }
     let told = if verbose { usize::MAX } else { TOLD };
     for (index, diagnosis) in explanation.diagnoses.iter().take(told).enumerate() {
         if index > 0 {

@@ -12,6 +12,7 @@ pub mod engines;
 pub mod hardware;
 pub mod kernel;
 pub mod link;
+pub mod logs;
 pub mod lsm;
 pub mod memory;
 pub mod os;

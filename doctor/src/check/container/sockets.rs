@@ -35,9 +35,9 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "container.sockets",
                 Group::Container,
                 "All its sockets are of a kind that CRIU knows",
-                "sockets of its processes. It fails for raw and ping sockets, and for those that no table of the kernel lists (vsock, AF_ALG, SCTP)",
-                "CRIU knows TCP, UDP, Unix, netlink and packet sockets",
-                "end what uses the socket (ping, a capture, a VPN)",
+                "sockets of its processes. It fails for ping sockets, and warns for those that no table of the kernel lists (vsock, AF_ALG, SCTP)",
+                "CRIU knows TCP, UDP, raw, Unix, netlink and packet sockets",
+                "end what uses the socket (ping, a VPN)",
             ),
             kinds,
         ),
@@ -129,7 +129,6 @@ fn kinds(inmate: &Inmate<'_>) -> Outcome {
     let mut bad: Vec<String> = own
         .iter()
         .filter_map(|socket| match socket.family {
-            Family::Raw => Some(format!("a raw socket ({})", socket.inode)),
             Family::Icmp => Some(format!("a ping socket ({})", socket.inode)),
             _ => None,
         })
