@@ -25,7 +25,7 @@ probe() {
 		section engine-version $limit "$engine" --version
 		section state $limit "$engine" container inspect -f '{{.State.Error}}' "$1"
 	fi
-	files=$(logs | newest)
+	files=$({ logs; kept; } | newest)
 	said=$(daemon | daemon_lines)
 	named=$(printf '%s\n' "$said" | grep -o -E '/[^][ "\\:,]+\.log' | sort -u)
 	number=0
@@ -51,6 +51,12 @@ logs() {
 			-type f -path "*$word*" \( -name 'dump.log' -o -name 'restore.log' -o -name 'criu-*.log' -o \
 			-name '*dump*.log' -o -name '*restore*.log' -o -name 'log.json' \) -print 2>/dev/null
 	done | sort -u
+}
+
+# The log of the last run of all containers, where /etc/criu/runc.conf keeps one: engines remove restore.log
+# with the rest of the container that did not start.
+kept() {
+	sed -n 's/^[ -]*log-file[ =]*\(\/\)/\1/p' /etc/criu/runc.conf 2>/dev/null
 }
 
 # Those that were written within two minutes of the newest: older failures are another story.
