@@ -85,24 +85,12 @@ fn unix(inmate: &Inmate<'_>) -> Outcome {
     if !inmate.container.peers_known {
         return Outcome::skip("who is at the other ends is not known: ss or nsenter is missing");
     }
-    // A connection that was not accepted yet belongs to no process, but it does to the table.
-    let inside: BTreeSet<u64> = inmate.container.sockets.iter().map(|s| s.inode).collect();
-    let host_network = inmate
-        .inspected
-        .is_some_and(|c| !c.has_own_network_namespace());
+    // The table does not tell: a socket that a server outside accepted belongs to the network
+    // namespace of who connected.
     let open = inmate.container.socket_inodes();
     let out: Vec<String> = own
         .iter()
-        .filter(|socket| {
-            let known = |peer| {
-                if host_network {
-                    open.contains(&peer)
-                } else {
-                    inside.contains(&peer)
-                }
-            };
-            socket.peer.is_some_and(|peer| !known(peer))
-        })
+        .filter(|socket| socket.peer.is_some_and(|peer| !open.contains(&peer)))
         .map(|socket| match socket.local.as_str() {
             "" | "*" => format!(
                 "socket {} leads to socket {} of the host",

@@ -110,8 +110,9 @@ fn process(transcript: &Transcript, pid: u32, status: &str) -> Process {
         threads: number("Threads").unwrap_or(1),
         memory: memory(text("memory")),
         timers: keyed(text("timers"), "ID:").count(),
-        avx512: keyed(text("arch"), "AVX512_elapsed_ms:")
-            .next()
+        avx512: text("arch")
+            .lines()
+            .find_map(|line| line.strip_prefix("AVX512_elapsed_ms:"))
             .and_then(|text| text.trim().parse().ok()),
         files: files(text("fd"), text("stat"), text("fdinfo")),
         mappings: text("maps").lines().filter_map(mapping).collect(),
