@@ -102,7 +102,7 @@ const CASES: &[Case] = &[
     (&[], NO_EDITS, &[], &[], "container.mounts", Fail, "/srv/data, mounted at /data"),
     (&[], NO_EDITS, &[], &[], "container.changed-files", Fail, "/srv/data/f is missing on root@b"),
     (&[], &[("begin net.tcp\n", "begin net.tcp\nsl\n 9: 00000000:1F77 00000000:0000 0A 0:0 0:0 0 0 0 9 1 x\n")], &[], &[], "container.ports", Fail, "8055"),
-    (&[("\"bridge\": {", "\"mine\": {")], COPIED, &[], &[], "container.networks", Fail, "no network mine"),
+    (&[("\"bridge\": {", "\"mine\": {")], &[("end network.3 0", "end network.3 1")], &[], &[], "container.networks", Fail, "no network mine"),
     (&[("Pss_Anon: ", "Pss_Anon: 999999999 kB\nOther: ")], COPIED, &[], &[], "container.memory", Fail, "to move"),
 ];
 
