@@ -309,9 +309,10 @@ const MESSAGES: [(&str, &str); 6] = [
     ),
     ("docker checkpoint create nobody c1", "container-missing"),
     (
-        "docker start dmsg; mkdir -p /srv/tiny; mount -t tmpfs -o size=256k none /srv/tiny; \
-         docker checkpoint create --checkpoint-dir /srv/tiny dmsg c9; umount /srv/tiny",
-        "disk-full",
+        "docker run -d --name dfull --entrypoint hog busybox 20 >/dev/null; sleep 1; mkdir -p /srv/tiny; \
+         mount -t tmpfs -o size=4m none /srv/tiny; docker checkpoint create --checkpoint-dir /srv/tiny dfull c1; \
+         umount /srv/tiny; docker rm -f dfull >/dev/null",
+        "no-space",
     ),
 ];
 

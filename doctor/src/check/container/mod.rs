@@ -140,3 +140,8 @@ fn some(items: &[String]) -> String {
         more => format!("{shown}; and {more} more"),
     }
 }
+
+/// A number of things: `1 socket`, `2 sockets`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

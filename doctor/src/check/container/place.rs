@@ -1,6 +1,6 @@
 //! What the destination lacks for a container.
 
-use super::{Inmate, files, some};
+use super::{Inmate, count, files, some};
 use crate::check::catalogue::{Check, meta};
 use crate::check::subject::Subject;
 use crate::check::verdict::{Group, Outcome};
@@ -175,8 +175,9 @@ fn mounts(
             .found(some(&empty));
     }
     Outcome::ok(format!(
-        "{binds} bind mounts and {} volumes, all there",
-        answers.volumes.len()
+        "{} and {}, all there",
+        count(binds, "bind mount"),
+        count(answers.volumes.len(), "volume")
     ))
 }
 
@@ -199,7 +200,10 @@ fn changed(
         })
         .collect();
     if differing.is_empty() {
-        return Outcome::ok(format!("{} open files in mounts, all alike", opened.len()));
+        return Outcome::ok(format!(
+            "{} in mounts, all alike",
+            count(opened.len(), "open file")
+        ));
     }
     Outcome::fail("an open file is another one at the destination").found(some(&differing))
 }
@@ -230,7 +234,10 @@ fn ports(
         }
     }
     if taken.is_empty() {
-        return Outcome::ok(format!("{published} published ports, all free there"));
+        return Outcome::ok(format!(
+            "{}, all free there",
+            count(published, "published port")
+        ));
     }
     Outcome::fail("a published port is in use at the destination")
         .found(some(&taken))

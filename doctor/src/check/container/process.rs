@@ -1,6 +1,6 @@
 //! The processes of a container.
 
-use super::{Inmate, some, who};
+use super::{Inmate, count, some, who};
 use crate::check::catalogue::{Check, meta};
 use crate::check::verdict::{Group, Outcome};
 use host::facts::container::Process;
@@ -99,10 +99,16 @@ fn running(inmate: &Inmate<'_>) -> Outcome {
     let threads: u32 = processes.iter().map(|process| process.threads).sum();
     let timers: usize = processes.iter().map(|process| process.timers).sum();
     Outcome::ok(format!(
-        "{} runs: {} processes, {threads} threads, {timers} timers, {} open files",
+        "{} runs: {}, {}, {}, {}",
         inmate.name,
-        processes.len(),
-        inmate.files().count()
+        if processes.len() == 1 {
+            "1 process".to_owned()
+        } else {
+            format!("{} processes", processes.len())
+        },
+        count(usize::try_from(threads).unwrap_or(usize::MAX), "thread"),
+        count(timers, "timer"),
+        count(inmate.files().count(), "open file")
     ))
 }
 
@@ -199,7 +205,12 @@ fn seccomp(inmate: &Inmate<'_>) -> Outcome {
             ))
         }
         _ => Outcome::ok(format!(
-            "{filtered} processes under a seccomp filter, which CRIU can read"
+            "{} under a seccomp filter, which CRIU can read",
+            if filtered == 1 {
+                "1 process is".to_owned()
+            } else {
+                format!("{filtered} processes are")
+            }
         )),
     }
 }

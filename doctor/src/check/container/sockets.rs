@@ -1,6 +1,6 @@
 //! Sockets of a container.
 
-use super::{Inmate, some};
+use super::{Inmate, count, some};
 use crate::check::catalogue::{Check, meta};
 use crate::check::verdict::{Group, Outcome};
 use host::facts::container::{Family, Socket};
@@ -63,8 +63,8 @@ fn tcp(inmate: &Inmate<'_>) -> Outcome {
     }
     if inmate.criu_option("tcp-established").is_some() {
         return Outcome::ok(format!(
-            "{} TCP connections, which CRIU is told to take along",
-            connections.len()
+            "{}, which CRIU is told to take along",
+            count(connections.len(), "TCP connection")
         ));
     }
     Outcome::fail("TCP connections are open, and CRIU is not told to take them along")
@@ -104,7 +104,10 @@ fn unix(inmate: &Inmate<'_>) -> Outcome {
         })
         .collect();
     if out.is_empty() {
-        return Outcome::ok(format!("{} Unix sockets, none leads out", own.len()));
+        return Outcome::ok(format!(
+            "{}, none leads out",
+            count(own.len(), "Unix socket")
+        ));
     }
     Outcome::fail("a Unix socket leads out of the container").found(some(&out))
 }
@@ -131,8 +134,8 @@ fn kinds(inmate: &Inmate<'_>) -> Outcome {
         .count();
     if bad.is_empty() && unlisted == 0 {
         return Outcome::ok(format!(
-            "{} sockets, all of a kind that CRIU knows",
-            own.len()
+            "{}, all of a kind that CRIU knows",
+            count(own.len(), "socket")
         ));
     }
     if bad.is_empty() {
