@@ -290,7 +290,7 @@ fn a_failed_restore_is_explained() {
 }
 
 /// What the engine itself refuses: what is done, and the rule for its message.
-const MESSAGES: [(&str, &str); 6] = [
+const MESSAGES: [(&str, &str); 9] = [
     (
         "mv /usr/sbin/criu /usr/sbin/criu.away; docker checkpoint create dmsg c1; mv /usr/sbin/criu.away /usr/sbin/criu",
         "criu-missing",
@@ -307,6 +307,17 @@ const MESSAGES: [(&str, &str); 6] = [
         "docker start --checkpoint nope dmsg",
         "checkpoint-not-found",
     ),
+    (
+        "docker start dmsg; mv /usr/sbin/criu /usr/sbin/criu.away; printf '#!/bin/sh\nexit 1\n' >/usr/sbin/criu; \
+         chmod 755 /usr/sbin/criu; docker checkpoint create dmsg c2; mv -f /usr/sbin/criu.away /usr/sbin/criu",
+        "criu-version-parse",
+    ),
+    (
+        "docker run -d --name dport1 -p 8078:80 stuck /stuck idle; docker run -d --name dport2 -p 8078:80 stuck /stuck idle; \
+         docker rm -f dport1 dport2 >/dev/null",
+        "port-in-use",
+    ),
+    ("docker create --name dmsg stuck /stuck idle", "name-in-use"),
     ("docker checkpoint create nobody c1", "container-missing"),
     (
         "docker run -d --name dfull --entrypoint hog busybox 20 >/dev/null; sleep 1; mkdir -p /srv/tiny; \
