@@ -6,3 +6,7 @@ pub const OK: u8 = 0;
 pub const FAILED: u8 = 1;
 /// What was asked for makes no sense; clap's own code.
 pub const USAGE: u8 = 2;
+/// A host could not be reached or examined.
+pub const UNREACHABLE: u8 = 3;
+/// Checks failed.
+pub const CHECKS_FAILED: u8 = 4;

@@ -24,3 +24,18 @@ fn committed<T: JsonSchema>(name: &str) {
 fn migrate() {
     committed::<migrate::Report>("migrate");
 }
+
+#[test]
+fn doctor() {
+    committed::<doctor::document::Doctor>("doctor");
+}
+
+#[test]
+fn explain() {
+    committed::<doctor::document::Explain>("explain");
+}
+
+#[test]
+fn hardware() {
+    committed::<doctor::document::Hardware>("hardware");
+}

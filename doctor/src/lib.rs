@@ -2,5 +2,6 @@
 //! failed one says about its cause.
 
 pub mod check;
+pub mod document;
 pub mod explain;
 pub mod hardware;

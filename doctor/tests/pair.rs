@@ -245,6 +245,7 @@ fn clocks_are_compared_as_far_as_the_connection_allows() {
 fn what_was_measured_between_the_hosts_is_judged() {
     let link = |round_trip, throughput| {
         let link = Link {
+            direct: true,
             round_trip,
             throughput,
         };

@@ -1,8 +1,10 @@
 //! Options for all verbs.
 
+use crate::report::Talk;
 use clap::{Args, ValueEnum};
-use host::SshOptions;
+use host::{Host, HostError, Logged, SshOptions, Target};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// When to colour.
@@ -60,6 +62,19 @@ impl Common {
             }
         }
         words.join(" ")
+    }
+
+    /// Connects to a host; with `--verbose` each of its commands is told.
+    pub fn connect(&self, target: &Target, talk: &Arc<Talk>) -> Result<Arc<dyn Host>, HostError> {
+        let host = target.connect(&self.ssh())?;
+        if !self.verbose {
+            return Ok(host);
+        }
+        let talk = Arc::clone(talk);
+        Ok(Arc::new(Logged::new(
+            host,
+            move |host, cmd, status, time| talk.command(host, cmd, status, time),
+        )))
     }
 
     pub fn ssh(&self) -> SshOptions {

@@ -2,6 +2,9 @@
 
 mod agent;
 mod common;
+mod doctor;
+mod explain;
+mod hardware;
 mod lab;
 mod migrate;
 
@@ -26,6 +29,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Doctor(doctor::Args),
     Migrate(migrate::Args),
     Lab(lab::Args),
     #[command(hide = true)]
@@ -35,6 +39,7 @@ enum Verb {
 /// Runs the verb; returns the exit code.
 pub fn run(cli: Cli) -> u8 {
     match cli.verb {
+        Verb::Doctor(args) => doctor::run(&cli.common, &args),
         Verb::Migrate(args) => migrate::run(&cli.common, &args),
         Verb::Lab(args) => lab::run(&cli.common, &args),
         Verb::Agent(args) => agent::run(&args),

@@ -24,12 +24,12 @@ pub fn size(bytes: u64) -> String {
 const FIRST_DOWN: [&str; 2] = ["checkpoint", "freeze"];
 const LAST_DOWN: &str = "restore";
 
-fn out(text: &str) {
+pub(super) fn out(text: &str) {
     // A reader that went away is nobody to tell about it.
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-fn err(text: &str) {
+pub(super) fn err(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

@@ -1,8 +1,11 @@
 //! Everything that is printed: results to standard output, talk to standard error.
 
+pub mod doctor;
+pub mod explain;
 pub mod human;
 pub mod json;
 mod talk;
+mod wrap;
 
 pub use talk::Talk;
 

@@ -60,6 +60,11 @@ impl Talk {
         }
     }
 
+    /// Tells what is being done now.
+    pub fn doing(&self, what: &str) {
+        self.status(what);
+    }
+
     /// Tells what happens in a migration.
     pub fn migration(&self, event: &Event) {
         match event {

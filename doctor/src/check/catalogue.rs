@@ -1,7 +1,7 @@
 //! Checks as data with a function, and the runner.
 
 use super::verdict::{Group, Outcome, Status, Verdict};
-use super::{host, known, pair};
+use super::{container, host, known, pair};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -123,13 +123,14 @@ fn general_fix(fix: &str, names: &[(&str, &str)]) -> String {
     }
 }
 
-/// Every check there is: of hosts first, then of pairs.
+/// Every check there is: of hosts first, then of pairs, then of containers.
 #[must_use]
 pub fn catalogue() -> Vec<Meta> {
     let hosts = host::checks().into_iter().map(|check| check.meta);
     let known = known::checks().into_iter().map(|check| check.meta);
     let pairs = pair::checks().into_iter().map(|check| check.meta);
-    hosts.chain(known).chain(pairs).collect()
+    let containers = container::checks().into_iter().map(|check| check.meta);
+    hosts.chain(known).chain(pairs).chain(containers).collect()
 }
 
 impl Meta {

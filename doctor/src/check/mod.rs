@@ -1,6 +1,7 @@
 //! Checks: pure functions from facts to verdicts. They run nothing and change nothing.
 
 mod catalogue;
+mod container;
 mod host;
 mod known;
 mod pair;
@@ -9,6 +10,7 @@ mod subject;
 mod verdict;
 
 pub use catalogue::{Check, Meta, catalogue};
+pub use container::{Inmate, place};
 pub use pair::{Link, Pair};
 pub use report::{Counts, GroupReport, Report};
 pub use subject::Subject;
@@ -34,4 +36,16 @@ pub fn pair(pair: &Pair<'_>) -> Report {
         ("DESTINATION", pair.destination.name),
     ];
     Report::of_pair(pair, catalogue::run(&pair::checks(), pair, &names))
+}
+
+/// Judges whether a running container can be moved.
+#[must_use]
+pub fn container(inmate: &Inmate<'_>) -> Report {
+    let mut names = vec![("CONTAINER", inmate.name), ("SOURCE", inmate.source.name)];
+    if let Some((destination, _)) = &inmate.destination {
+        names.push(("DESTINATION", destination.name));
+    }
+    names.push(("HOST", inmate.source.name));
+    let verdicts = catalogue::run(&container::checks(), inmate, &names);
+    Report::of_container(inmate, verdicts)
 }

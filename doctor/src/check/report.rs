@@ -1,12 +1,14 @@
 //! Verdicts, grouped and counted, for a reporter.
 
+use super::container::Inmate;
 use super::pair::Pair;
 use super::subject::Subject;
 use super::verdict::{Group, Status, Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The judgement of one host, or of a pair.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
     /// The host, or `A → B`.
     pub subject: String,
@@ -21,7 +23,7 @@ pub struct Report {
 }
 
 /// The verdicts of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GroupReport {
     /// Which group.
     pub group: Group,
@@ -32,7 +34,7 @@ pub struct GroupReport {
 }
 
 /// How many verdicts of each status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Counts {
     /// Passed.
     pub ok: usize,
@@ -59,6 +61,19 @@ impl Report {
             pair.source.name, pair.destination.name
         );
         Report::new(subject, headline, verdicts)
+    }
+
+    pub(super) fn of_container(inmate: &Inmate<'_>, verdicts: Vec<Verdict>) -> Self {
+        let image = inmate
+            .inspected
+            .map_or("", |inspected| inspected.image_ref());
+        let headline = match &inmate.destination {
+            Some((destination, _)) => {
+                format!("{image} on {}, to {}", inmate.source.name, destination.name)
+            }
+            None => format!("{image} on {}", inmate.source.name),
+        };
+        Report::new(inmate.name.to_owned(), headline, verdicts)
     }
 
     fn new(subject: String, headline: String, verdicts: Vec<Verdict>) -> Self {

@@ -1,9 +1,10 @@
 //! What a check comes to.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How a check ended; the order is that of a group, whose status is its highest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It could not be judged, and why.
@@ -17,7 +18,7 @@ pub enum Status {
 }
 
 /// What a check is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
     /// The host as such.
@@ -38,6 +39,8 @@ pub enum Group {
     Leftovers,
     /// Whether two hosts fit each other.
     Pair,
+    /// A running container.
+    Container,
 }
 
 impl Group {
@@ -54,6 +57,7 @@ impl Group {
             Group::Space => "space",
             Group::Leftovers => "leftovers",
             Group::Pair => "pair",
+            Group::Container => "container",
         }
     }
 }
@@ -119,7 +123,7 @@ impl Outcome {
 }
 
 /// A check's answer for one host or pair.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Verdict {
     /// Stable name of the check (`criu.works`), also of its page in docs/checks/.
     pub id: String,

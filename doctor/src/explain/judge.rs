@@ -214,6 +214,11 @@ pub(super) fn collect(scan: &Scan) -> Vec<String> {
             "the whole log from its first line, not only its end: the first error is the cause".to_owned(),
         ),
     }
+    if !scan.criu_log {
+        list.push(
+            "if it is gone (Docker removes restore.log at once): echo 'log-file /var/log/criu.log' | sudo tee -a /etc/criu/runc.conf, repeat the run, then transship doctor explain --host HOST --container NAME".to_owned(),
+        );
+    }
     if scan.criu_log {
         list.push("the same run with `log-level 4` in /etc/criu/runc.conf".to_owned());
     }

@@ -11,6 +11,7 @@ mod versions;
 
 use std::io::{self, BufRead};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use page::{index, page};
@@ -32,7 +33,7 @@ pub struct Given {
 }
 
 /// A line of the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Evidence {
     /// Counted from 1.
     pub line: usize,
@@ -41,7 +42,7 @@ pub struct Evidence {
 }
 
 /// A cause and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Diagnosis {
     /// The rule's id; its page is `docs/rules/<id>.md`.
     pub id: &'static str,
@@ -60,7 +61,7 @@ pub struct Diagnosis {
 }
 
 /// A cause that the log resembles, or a line that looks like an error, and why it is not the reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RuledOut {
     /// The rule's id, or `noise`.
     pub id: &'static str,
@@ -71,7 +72,7 @@ pub struct RuledOut {
 }
 
 /// What a log says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Explanation {
     /// Best first; empty if nothing is known.
     pub diagnoses: Vec<Diagnosis>,

@@ -2,10 +2,11 @@
 
 use host::Hardware;
 use host::facts::hardware::{Disk, Link};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What a host is made of: the data, and lines for people.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
     /// The host, as the user wrote it.
     pub subject: String,
@@ -16,7 +17,7 @@ pub struct Report {
 }
 
 /// A line of the summary.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Line {
     /// `cpu`, `memory`, `disk vda` …
     pub label: String,

@@ -1,11 +1,12 @@
 //! The processor, from lscpu and /proc/cpuinfo.
 
 use super::transcript::Transcript;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One processor stands for all: a host with different ones cannot be told from this.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Cpu {
     /// `GenuineIntel`, `AuthenticAMD`.
     pub vendor: Option<String>,
@@ -39,7 +40,7 @@ pub struct Cpu {
 
 /// The area in which the processor saves a program's floating point state: its size must be
 /// equal on both sides of a migration (CRIU: criu/arch/x86/cpu.c, cpu_validate_features).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Xsave {
     /// Bit mask of the enabled features, as the kernel logs it (its own features included).
     pub kernel_features: Option<u64>,

@@ -3,6 +3,7 @@
 use super::transcript::{Transcript, keyed};
 use super::{Facts, cpu, memory, os};
 use crate::{Host, Result};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ const PROBE: &str = include_str!("hardware.sh");
 const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a host is made of.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Hardware {
     /// Maker and product of the machine or of the virtual machine; `None` where firmware says nothing.
     pub machine: Option<Machine>,
@@ -39,7 +40,7 @@ pub struct Hardware {
 }
 
 /// What firmware says of the machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Machine {
     /// Who made it.
     pub vendor: Option<String>,
@@ -50,7 +51,7 @@ pub struct Machine {
 }
 
 /// The processor's own name for itself (CPUID leaf 1, register eax).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Signature {
     /// Family with its extension added.
     pub family: u32,
@@ -61,7 +62,7 @@ pub struct Signature {
 }
 
 /// A disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Disk {
     /// The kernel's name (`vda`, `nvme0n1`).
     pub name: String,
@@ -74,7 +75,7 @@ pub struct Disk {
 }
 
 /// A network link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Link {
     /// Its name.
     pub name: String,

@@ -1,9 +1,10 @@
 //! Memory, from /proc/meminfo.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Memory in bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Memory {
     /// All of it.
     pub total: u64,

@@ -4,12 +4,15 @@
 //! text. So the transcript of a real host, kept as a file, is test data.
 
 pub mod cgroup;
+pub mod container;
 pub mod cpu;
 pub mod criu;
 pub mod disk;
 pub mod engines;
 pub mod hardware;
 pub mod kernel;
+pub mod link;
+pub mod logs;
 pub mod lsm;
 pub mod memory;
 pub mod os;
@@ -147,10 +150,15 @@ fn probe(host: &dyn Host, name: &str, script: &str, timeout: Duration) -> Result
         .args(["-s", name])
         .stdin(script.as_bytes())
         .timeout(timeout);
-    let output = host.run(&cmd)?;
+    transcript_of(host, &cmd)
+}
+
+/// Runs a command that prints sections.
+fn transcript_of(host: &dyn Host, cmd: &Cmd) -> Result<Transcript> {
+    let output = host.run(cmd)?;
     let transcript = Transcript::parse(&output.stdout_text());
     if transcript.is_empty() {
-        return Err(HostError::failed(host.name(), &cmd, &output));
+        return Err(HostError::failed(host.name(), cmd, &output));
     }
     Ok(transcript)
 }

@@ -1,10 +1,11 @@
 //! The operating system, from os-release.
 
 use os_release::OsRelease;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What `/etc/os-release` says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Os {
     /// `debian`, `ubuntu`, `fedora` …
     pub id: String,

@@ -7,16 +7,7 @@ mod system;
 use super::catalogue::Check;
 use super::subject::Subject;
 use host::facts::criu::Judgement;
-use serde::Serialize;
-
-/// What was measured between two hosts.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Link {
-    /// Seconds for a small message there and back.
-    pub round_trip: Option<f64>,
-    /// Bytes per second from the source to the destination.
-    pub throughput: Option<f64>,
-}
+pub use host::facts::link::Link;
 
 /// Two hosts under examination.
 #[derive(Debug, Clone, Copy)]

@@ -343,10 +343,18 @@ fn clock(pair: &Pair<'_>) -> Outcome {
 }
 
 fn round_trip(pair: &Pair<'_>) -> Outcome {
-    let Some(seconds) = pair.link.and_then(|link| link.round_trip) else {
+    let Some((seconds, direct)) = pair
+        .link
+        .and_then(|link| Some((link.round_trip?, link.direct)))
+    else {
         return Outcome::skip("the round trip was not measured");
     };
-    let found = format!("{:.1} ms there and back", seconds * 1e3);
+    let way = if direct {
+        ""
+    } else {
+        ", by way of this machine"
+    };
+    let found = format!("{:.1} ms there and back{way}", seconds * 1e3);
     if seconds > ROUND_TRIP {
         return Outcome::warn("the hosts are far from each other").found(found);
     }
@@ -357,10 +365,15 @@ fn throughput(pair: &Pair<'_>) -> Outcome {
     let Some(rate) = pair.link.and_then(|link| link.throughput) else {
         return Outcome::skip("the throughput was not measured");
     };
-    let found = format!("{:.0} MB/s from source to destination", rate / 1e6);
+    let found = format!(
+        "{:.0} MB/s from source to destination, through this machine and SSH",
+        rate / 1e6
+    );
     if rate < THROUGHPUT {
-        return Outcome::warn("the connection is slow")
-            .found(format!("{:.1} MB/s from source to destination", rate / 1e6));
+        return Outcome::warn("the connection is slow").found(format!(
+            "{:.1} MB/s from source to destination, through this machine and SSH",
+            rate / 1e6
+        ));
     }
     Outcome::ok(found)
 }

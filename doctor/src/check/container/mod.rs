@@ -1,0 +1,147 @@
+//! Checks of a running container: what in it cannot be checkpointed, and what the destination lacks for it.
+
+mod cost;
+mod files;
+mod place;
+mod process;
+mod sockets;
+
+use super::catalogue::Check;
+use super::pair::Link;
+use super::subject::Subject;
+use engine::Container as Inspected;
+use host::facts::container::{Container, Destination, OpenFile, Place, Process};
+
+/// A container under examination.
+#[derive(Debug, Clone, Copy)]
+pub struct Inmate<'a> {
+    /// Its name, as the user typed it.
+    pub name: &'a str,
+    /// What its processes have open.
+    pub container: &'a Container,
+    /// The engine's description; `None` where the engine knows no such container.
+    pub inspected: Option<&'a Inspected>,
+    /// Where it runs.
+    pub source: Subject<'a>,
+    /// Where it shall run, and what stands there.
+    pub destination: Option<(Subject<'a>, &'a Destination)>,
+    /// What was measured between the two.
+    pub link: Option<Link>,
+}
+
+/// What is to be asked of the destination for a container.
+#[must_use]
+pub fn place(name: &str, container: &Container, inspected: &Inspected) -> Place {
+    let mut place = Place {
+        engine: container.engine.clone().unwrap_or_default(),
+        name: name.to_owned(),
+        image: inspected.image_ref().to_owned(),
+        paths: Vec::new(),
+        networks: Vec::new(),
+        volumes: Vec::new(),
+    };
+    for mount in inspected.mounts() {
+        match (mount.kind.as_str(), mount.volume) {
+            ("volume", Some(name)) => place.volumes.push(name),
+            ("bind", _) => place.paths.push(mount.source),
+            _ => {}
+        }
+    }
+    let opened = files::on_binds(container, inspected);
+    place.paths.extend(opened.into_iter().map(|(path, _)| path));
+    place.paths.sort();
+    place.paths.dedup();
+    let networks = inspected.networks().into_iter();
+    place.networks = networks
+        .map(|network| network.name)
+        .filter(|name| !matches!(name.as_str(), "bridge" | "host" | "none" | "podman"))
+        .collect();
+    place
+}
+
+/// All checks of a container.
+pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
+    let mut checks = process::checks();
+    checks.extend(files::checks());
+    checks.extend(sockets::checks());
+    checks.extend(place::checks());
+    checks.extend(cost::checks());
+    checks
+}
+
+impl<'a> Inmate<'a> {
+    /// Its open files with their processes.
+    fn files(&self) -> impl Iterator<Item = (&'a Process, &'a OpenFile)> {
+        let processes = self.container.processes.iter();
+        processes.flat_map(|process| process.files.iter().map(move |file| (process, file)))
+    }
+
+    /// Those of its open files that satisfy a condition, each as `program (pid 7) has X open`.
+    fn open(&self, which: impl Fn(&OpenFile) -> bool) -> Vec<String> {
+        let mut said: Vec<String> = Vec::new();
+        for (process, file) in self.files().filter(|(_, file)| which(file)) {
+            let text = format!("{} has {} open", who(process), file.target);
+            if !said.contains(&text) {
+                said.push(text);
+            }
+        }
+        said
+    }
+
+    fn podman(&self) -> bool {
+        self.container.engine.as_deref() == Some("podman")
+    }
+
+    /// The value of an option in CRIU's configuration for runc, empty for a switch. Engines give
+    /// CRIU their own answers, and only this file stands above them.
+    fn criu_option(&self, name: &str) -> Option<&'a str> {
+        let criu = self.source.facts.criu.as_ref()?;
+        let mut lines = criu
+            .configuration
+            .iter()
+            .filter(|(file, _)| file.ends_with("runc.conf"))
+            .flat_map(|(_, lines)| lines);
+        lines.find_map(|line| {
+            let rest = line.trim().trim_start_matches('-').strip_prefix(name)?;
+            let ends = rest.is_empty() || rest.starts_with(|c: char| c == '=' || c.is_whitespace());
+            ends.then(|| rest.trim_start_matches(|c: char| c == '=' || c.is_whitespace()))
+        })
+    }
+
+    /// How to switch an option of CRIU's on.
+    fn switch_on(&self, option: &str) -> String {
+        let switch = option.split(' ').next().unwrap_or_default();
+        let has_switch = matches!(switch, "tcp-established" | "file-locks");
+        if self.podman() && has_switch {
+            format!(
+                "podman container checkpoint --{switch} {}   # and --{switch} at the restore",
+                self.name
+            )
+        } else {
+            format!(
+                "echo {} >>/etc/criu/runc.conf   # on both hosts",
+                host::quote(option)
+            )
+        }
+    }
+}
+
+/// A process as a person knows it.
+fn who(process: &Process) -> String {
+    format!("{} (pid {})", process.name, process.pid)
+}
+
+/// The first of many, and how many more there are.
+fn some(items: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown = items[..items.len().min(SHOWN)].join("; ");
+    match items.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
+/// A number of things: `1 socket`, `2 sockets`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

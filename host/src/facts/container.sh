@@ -1,0 +1,67 @@
+# A running container from outside, all in one pass: what its processes have open, mapped and locked.
+# It only reads. $1 is the container's name or id.
+probe() {
+	LC_ALL=C
+	PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	PODMAN_IGNORE_CGROUPSV1_WARNING=1
+	export LC_ALL PATH PODMAN_IGNORE_CGROUPSV1_WARNING
+	umask 077
+	mark="@@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
+	printf '@@transship container 1 %s\n' "$mark"
+	limit=
+	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 10'; fi
+
+	engine=
+	for one in docker podman; do
+		if known=$($limit "$one" container inspect -f '{{.Id}} {{.State.Pid}}' "$1" 2>/dev/null); then
+			engine=$one
+			break
+		fi
+	done
+	section engine printf '%s' "$engine"
+	if [ -z "$engine" ]; then return; fi
+	section inspect $limit "$engine" container inspect "$1"
+	id=${known% *}
+	pid=${known#* }
+	section pid printf '%s' "$pid"
+	if ! [ -d "/proc/$pid" ] || [ "$pid" = 0 ]; then return; fi
+	section mountinfo cat "/proc/$pid/mountinfo"
+	section locks cat /proc/locks
+	for table in tcp tcp6 udp udp6 udplite raw raw6 icmp packet netlink unix; do
+		if [ -r "/proc/$pid/net/$table" ]; then section "net.$table" cat "/proc/$pid/net/$table"; fi
+	done
+	section unix-peers $limit nsenter -t "$pid" -n ss -x -a -n -H
+	pids=$(grep -l -F "$id" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3)
+	for one in $pid $pids; do
+		if [ "$one" = "$pid" ] && [ -n "$seen" ]; then continue; fi
+		seen=1
+		# conmon is Podman's, and watches from outside.
+		case $(cat "/proc/$one/comm" 2>/dev/null) in conmon) continue ;; esac
+		process "$one"
+	done
+}
+
+process() {
+	section "process.$1.status" cat "/proc/$1/status"
+	section "process.$1.fd" ls -ln "/proc/$1/fd"
+	section "process.$1.stat" stat -L -c '%n|%h|%b|%s|%F' /proc/"$1"/fd/*
+	section "process.$1.fdinfo" grep -H -E '^(inotify|fanotify|lock):?' -r "/proc/$1/fdinfo"
+	section "process.$1.maps" grep -E '\(deleted\)|/dev/|SYSV|hugepage|anon_inode' "/proc/$1/maps"
+	section "process.$1.memory" memory "$1"
+	section "process.$1.timers" cat "/proc/$1/timers"
+	section "process.$1.arch" cat "/proc/$1/arch_status"
+}
+
+memory() {
+	cat "/proc/$1/smaps_rollup" 2>/dev/null || cat "/proc/$1/smaps"
+}
+
+section() {
+	section_name=$1
+	shift
+	printf '%s begin %s\n' "$mark" "$section_name"
+	"$@" 2>&1
+	printf '\n%s end %s %s\n' "$mark" "$section_name" "$?"
+}
+
+probe "$2" </dev/null

@@ -1,0 +1,88 @@
+# What a failed checkpoint or restore of a container left: the engine's word, CRIU's logs wherever they are,
+# the daemon's log. It only reads. $2 is the container's name or id.
+probe() {
+	LC_ALL=C
+	PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	PODMAN_IGNORE_CGROUPSV1_WARNING=1
+	export LC_ALL PATH PODMAN_IGNORE_CGROUPSV1_WARNING
+	mark="@@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
+	printf '@@transship logs 1 %s\n' "$mark"
+	limit=
+	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 10'; fi
+	section kernel uname -r
+	section criu $limit criu --version
+	name=$1
+	engine=
+	id=
+	for one in docker podman; do
+		if id=$($limit "$one" container inspect -f '{{.Id}}' "$1" 2>/dev/null); then
+			engine=$one
+			break
+		fi
+	done
+	section engine printf '%s' "$engine"
+	if [ -n "$engine" ]; then
+		section engine-version $limit "$engine" --version
+		section state $limit "$engine" container inspect -f '{{.State.Error}}' "$1"
+	fi
+	files=$({ logs; kept; } | newest)
+	said=$(daemon | daemon_lines)
+	named=$(printf '%s\n' "$said" | grep -o -E '/[^][ "\\:,]+\.log' | sort -u)
+	number=0
+	for file in $files $named; do
+		file=$(readlink -f "$file")
+		case " $done_files " in *" $file "*) continue ;; esac
+		done_files="$done_files $file"
+		if ! [ -s "$file" ]; then continue; fi
+		number=$((number + 1))
+		section "path.$number" printf '%s' "$file"
+		section "log.$number" tail -c 4000000 "$file"
+	done
+	section daemon printf '%s' "$said"
+}
+
+# Logs of CRIU and runc whose path names the container. A folder per container lies in the engines' state, in
+# their checkpoints, or where transship keeps what it saved.
+logs() {
+	for word in ${id:-/} "$name"; do
+		find /run/containerd /run/docker /run/runc /var/lib/containerd /var/lib/docker/containerd \
+			/var/lib/docker/containers /var/lib/containers/storage/overlay-containers /var/lib/transship \
+			-path "*/rootfs/*" -prune -o -path "/var/lib/transship/lab" -prune -o \
+			-type f -path "*$word*" \( -name 'dump.log' -o -name 'restore.log' -o -name 'criu-*.log' -o \
+			-name '*dump*.log' -o -name '*restore*.log' -o -name 'log.json' \) -print 2>/dev/null
+	done | sort -u
+}
+
+# The log of the last run of all containers, where /etc/criu/runc.conf keeps one: engines remove restore.log
+# with the rest of the container that did not start.
+kept() {
+	sed -n 's/^[ -]*log-file[ =]*\(\/\)/\1/p' /etc/criu/runc.conf 2>/dev/null
+}
+
+# Those that were written within two minutes of the newest: older failures are another story.
+newest() {
+	while read -r file; do stat -c '%Y %n' "$file"; done 2>/dev/null | sort -rn |
+		awk 'NR == 1 { last = $1 } $1 >= last - 120 { sub(/^[0-9]+ /, ""); print }'
+}
+
+# The last lines of the engine's daemon about this container.
+daemon() {
+	if command -v journalctl >/dev/null 2>&1; then
+		$limit journalctl -q --no-pager -o cat -n 2000 -u docker -u containerd -u podman 2>/dev/null
+	fi
+	for file in /var/log/docker.log /var/log/dockerd.log /var/log/upstart/docker.log /var/log/syslog; do
+		if [ -r "$file" ]; then tail -n 2000 "$file"; fi
+	done
+}
+
+daemon_lines() { grep -F -e "${id:-$name}" -e "$name" | grep -i -E 'criu|checkpoint|restore' | tail -n 20; }
+
+section() {
+	section_name=$1
+	shift
+	printf '%s begin %s\n' "$mark" "$section_name"
+	"$@" 2>&1
+	printf '\n%s end %s %s\n' "$mark" "$section_name" "$?"
+}
+
+probe "$2" </dev/null
