@@ -24,3 +24,8 @@ fn committed<T: JsonSchema>(name: &str) {
 fn migrate() {
     committed::<migrate::Report>("migrate");
 }
+
+#[test]
+fn provision() {
+    committed::<provision::Report>("provision");
+}

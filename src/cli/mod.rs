@@ -3,6 +3,7 @@
 mod common;
 mod lab;
 mod migrate;
+mod provision;
 
 pub use common::{Color, Common};
 
@@ -26,6 +27,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Migrate(migrate::Args),
+    Provision(provision::Args),
     Lab(lab::Args),
 }
 
@@ -33,6 +35,7 @@ enum Verb {
 pub fn run(cli: Cli) -> u8 {
     match cli.verb {
         Verb::Migrate(args) => migrate::run(&cli.common, &args),
+        Verb::Provision(args) => provision::run(&cli.common, &args),
         Verb::Lab(args) => lab::run(&cli.common, &args),
     }
 }

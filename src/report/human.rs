@@ -23,7 +23,7 @@ pub fn size(bytes: u64) -> String {
 /// Phases between which the container stands still, first and last.
 const DOWN: (&str, &str) = ("checkpoint", "restore");
 
-fn out(text: &str) {
+pub(super) fn out(text: &str) {
     // A reader that went away is nobody to tell about it.
     let _ = writeln!(std::io::stdout(), "{text}");
 }
@@ -121,7 +121,7 @@ fn mode(report: &Report) -> &'static str {
 }
 
 /// A line on standard error with a label before it; further lines stand below its text.
-fn labelled(label: &str, text: &str) {
+pub(super) fn labelled(label: &str, text: &str) {
     let indent = " ".repeat(measure_text_width(label) + 1);
     err(&format!(
         "{label} {}",

@@ -2,6 +2,7 @@
 
 pub mod human;
 pub mod json;
+pub mod provision;
 mod talk;
 
 pub use talk::Talk;
