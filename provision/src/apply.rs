@@ -2,6 +2,7 @@
 
 use crate::change::Change;
 use crate::plan::{Plan, Refusal, Wanted, plan};
+use crate::profile::Profile;
 use crate::report::{FailureReport, HostReport, Outcome, Status};
 use crate::state::Survey;
 use crate::undo::undo;
@@ -51,6 +52,15 @@ cat >/dev/null
 "#;
 
 impl Work {
+    /// The profile of the user's own, if it is one.
+    #[must_use]
+    pub fn own(&self) -> Option<&Profile> {
+        match self {
+            Work::Provision(wanted) => wanted.choice.own(),
+            Work::Undo => None,
+        }
+    }
+
     /// What this comes to on a host.
     ///
     /// # Errors
@@ -109,7 +119,7 @@ fn carry_out(
 ) -> Result<(), Trouble> {
     let _lock = lock(host)?;
     // Another run may have been at work between the plan and the lock.
-    let now = work.plan(&Survey::take(host)?)?;
+    let now = work.plan(&Survey::take(host, work.own())?)?;
     if now.changes.is_empty() {
         *report = HostReport::planned(host.name(), &now);
         return Ok(());
@@ -138,7 +148,7 @@ fn carry_out(
         on(&Event::End { sentence, seconds });
     }
     on(&Event::Proof);
-    let survey = Survey::take(host)?;
+    let survey = Survey::take(host, work.own())?;
     let left = work.plan(&survey)?;
     if !left.changes.is_empty() {
         let left: Vec<&str> = left

@@ -16,15 +16,23 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 ///
 /// # Errors
 /// Where the profile cannot be planned for a fresh host.
-pub fn cloud_init(choice: Choice) -> Result<String, Refusal> {
-    let name = match choice {
-        Choice::Auto => Name::Docker,
-        Choice::Named(name) => name,
+pub fn cloud_init(choice: &Choice) -> Result<String, Refusal> {
+    let choice = match choice {
+        Choice::Auto => &Choice::Named(Name::Docker),
+        other => other,
     };
-    let profile = name.profile();
-    let release = &profile.release[0];
+    let (profile, _) = choice.for_host(&Facts::parse(""));
+    let Some(release) = profile.release.first() else {
+        return Err(Refusal {
+            what: format!(
+                "profile {} names no release of a distribution",
+                profile.name
+            ),
+            fix: vec!["give it a [[release]]".to_owned()],
+        });
+    };
     let wanted = Wanted {
-        choice: Choice::Named(name),
+        choice: choice.clone(),
         binary: None,
     };
     let plan = plan(&fresh(release), &wanted)?;

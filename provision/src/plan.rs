@@ -76,8 +76,8 @@ pub(crate) struct Situation<'a> {
 /// that cannot be read.
 pub fn plan(survey: &Survey, wanted: &Wanted) -> Result<Plan, Refusal> {
     let facts = &survey.facts;
-    let (name, why) = wanted.choice.for_host(facts);
-    let profile = name.profile();
+    let (profile, why) = wanted.choice.for_host(facts);
+    let name = &profile.name;
     let Some(release) = profile.release_for(facts) else {
         let system = facts
             .os
@@ -127,7 +127,7 @@ pub fn plan(survey: &Survey, wanted: &Wanted) -> Result<Plan, Refusal> {
         binary: wanted.binary.as_ref(),
     };
     let mut plan = Plan {
-        profile: name.to_string(),
+        profile: name.clone(),
         why: format!("{why}. {}", release.why),
         ok: 0,
         changes: Vec::new(),

@@ -5,7 +5,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// apt's source for the one package that comes from another suite.
 pub(crate) const SUITE_SOURCE: &str = "/etc/apt/sources.list.d/transship-suite.list";
@@ -25,12 +27,14 @@ const KEYS: &str = "/etc/transship/keys";
 const DOCKER_KEY: &str = include_str!("../profiles/docker.asc");
 
 /// Which profile is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Choice {
     /// The one that fits the distribution, and the engine that is there.
     Auto,
     /// This one.
     Named(Name),
+    /// One of the user's own, from a file.
+    Own(Arc<Profile>),
 }
 
 /// The profiles.
@@ -116,6 +120,8 @@ pub struct Repository {
     pub name: String,
     /// Address, suite and components.
     pub source: String,
+    /// The armoured key that signs it; Docker's own without one.
+    pub key: Option<String>,
 }
 
 /// Where CRIU can come from.
@@ -187,38 +193,60 @@ impl FromStr for Choice {
         if text == "auto" {
             return Ok(Choice::Auto);
         }
+        if Path::new(text).extension().is_some_and(|end| end == "toml") {
+            let read = std::fs::read_to_string(text).map_err(|error| error.to_string())?;
+            let profile: Profile = toml::from_str(&read).map_err(|error| error.to_string())?;
+            return Ok(Choice::Own(Arc::new(Profile {
+                name: text.to_owned(),
+                ..profile
+            })));
+        }
         Name::ALL
             .into_iter()
             .find(|name| name.to_string() == text)
             .map(Choice::Named)
-            .ok_or_else(|| "one of auto, docker-17.09, docker, podman".to_owned())
+            .ok_or_else(|| {
+                "one of auto, docker-17.09, docker, podman, or a file that ends in .toml".to_owned()
+            })
     }
 }
 
 impl Choice {
     /// The profile for a host, and why.
     #[must_use]
-    pub fn for_host(self, facts: &Facts) -> (Name, String) {
+    pub fn for_host(&self, facts: &Facts) -> (Profile, String) {
+        let asked = || "you asked for it".to_owned();
         match self {
-            Choice::Named(name) => (name, "you asked for it".to_owned()),
+            Choice::Own(profile) => (Profile::clone(profile), asked()),
+            Choice::Named(name) => (name.profile(), asked()),
             Choice::Auto => {
-                let os = facts.os.as_ref();
-                let system = os.map_or("this system", |os| os.name.as_str());
-                let old = Name::Docker1709.profile().release_for(facts).is_some();
-                if old {
-                    (
-                        Name::Docker1709,
-                        format!("{system} is the system that it was verified on"),
-                    )
-                } else if facts.docker.is_none() && facts.podman.is_some() {
-                    (Name::Podman, format!("{system} has Podman and no Docker"))
-                } else if facts.docker.is_some() {
-                    (Name::Docker, format!("{system} has Docker"))
-                } else {
-                    (Name::Docker, format!("{system} has no container engine"))
-                }
+                let (name, why) = auto(facts);
+                (name.profile(), why)
             }
         }
+    }
+
+    /// The profile of the user's own, if it is one.
+    #[must_use]
+    pub fn own(&self) -> Option<&Profile> {
+        match self {
+            Choice::Own(profile) => Some(profile),
+            Choice::Auto | Choice::Named(_) => None,
+        }
+    }
+}
+
+fn auto(facts: &Facts) -> (Name, String) {
+    let os = facts.os.as_ref();
+    let system = os.map_or("this system", |os| os.name.as_str());
+    if Name::Docker1709.profile().release_for(facts).is_some() {
+        let why = format!("{system} is the system that it was verified on");
+        return (Name::Docker1709, why);
+    }
+    match (&facts.docker, &facts.podman) {
+        (None, Some(_)) => (Name::Podman, format!("{system} has Podman and no Docker")),
+        (Some(_), _) => (Name::Docker, format!("{system} has Docker")),
+        (None, None) => (Name::Docker, format!("{system} has no container engine")),
     }
 }
 
@@ -276,8 +304,8 @@ impl Repository {
     }
 
     /// Its key.
-    pub(crate) fn key(&self) -> &'static str {
-        DOCKER_KEY
+    pub(crate) fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or(DOCKER_KEY)
     }
 
     /// The line of its source.
@@ -325,7 +353,8 @@ mod tests {
     #[test]
     fn names_read_back_as_they_print() {
         for name in Name::ALL {
-            assert_eq!(name.to_string().parse(), Ok(Choice::Named(name)));
+            let choice = name.to_string().parse().unwrap();
+            assert!(matches!(choice, Choice::Named(read) if read == name));
         }
         assert!("podman-3".parse::<Choice>().is_err());
     }

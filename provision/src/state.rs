@@ -49,12 +49,13 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Looks at a host; nothing is changed.
+    /// Looks at a host; nothing is changed. A profile of the user's `own` has packages and files of its own.
     ///
     /// # Errors
     /// Where the host cannot run a shell script.
-    pub fn take(host: &dyn Host) -> host::Result<Survey> {
-        let profiles = profile::all();
+    pub fn take(host: &dyn Host, own: Option<&Profile>) -> host::Result<Survey> {
+        let mut profiles = profile::all();
+        profiles.extend(own.cloned());
         let names: BTreeSet<String> = profiles.iter().flat_map(Profile::package_names).collect();
         let files = profiles
             .iter()
@@ -118,6 +119,35 @@ impl State {
             binary: pairs("hash").into_keys().next(),
             unit: pairs("service").remove("systemd"),
             files,
+        })
+    }
+
+    /// Whether apt has a source (address, suite, components) in a file other than `ours`: written a
+    /// second time with another key file, apt would refuse to read either.
+    pub(crate) fn has_source(&self, source: &str, ours: &str) -> bool {
+        let stanzas = self
+            .sources
+            .split("# transship file ")
+            .filter(|file| !file.starts_with(ours))
+            .flat_map(|file| file.split("\n\n"))
+            .flat_map(|stanza| {
+                let lines = stanza
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with('#'));
+                let (single, fields): (Vec<&str>, Vec<&str>) =
+                    lines.partition(|line| line.trim_start().starts_with("deb "));
+                single
+                    .into_iter()
+                    .map(str::to_owned)
+                    .chain([fields.join(" ")])
+                    .collect::<Vec<String>>()
+            });
+        stanzas.into_iter().any(|stanza| {
+            let words: Vec<&str> = stanza
+                .split_whitespace()
+                .map(|word| word.trim_end_matches('/'))
+                .collect();
+            source.split_whitespace().all(|word| words.contains(&word))
         })
     }
 
@@ -188,6 +218,28 @@ fn deb822(text: &str) -> Option<Mirror> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_of_the_users_own_is_known_in_both_forms() {
+        let known = |sources: &str| {
+            let state = State {
+                sources: sources.to_owned(),
+                ..State::default()
+            };
+            state.has_source("https://d.example/ubuntu noble stable", "/ours.list")
+        };
+        assert!(known(
+            "deb [signed-by=/k.asc] https://d.example/ubuntu/ noble stable test\n"
+        ));
+        assert!(known(
+            "Types: deb\nURIs: https://d.example/ubuntu\nSuites: noble\nComponents: stable\nSigned-By: /k\n"
+        ));
+        assert!(!known("# deb https://d.example/ubuntu noble stable\n"));
+        assert!(!known("deb https://d.example/ubuntu jammy stable\n"));
+        assert!(!known(
+            "# transship file /ours.list\ndeb https://d.example/ubuntu noble stable\n"
+        ));
+    }
 
     #[test]
     fn the_mirror_is_found_in_both_forms_and_never_our_own_source() {

@@ -17,7 +17,7 @@ pub struct Args {
     /// The hosts: local, [user@]host[:port] or an alias of ssh_config
     #[arg(required_unless_present = "cloud_init")]
     hosts: Vec<Target>,
-    /// What they are to become: auto, docker-17.09, docker or podman
+    /// What they are to become: auto, docker-17.09, docker, podman, or a file of your own (*.toml)
     #[arg(long, default_value = "auto")]
     profile: Choice,
     /// Show what would change, change nothing; exit code 5 if something would
@@ -46,7 +46,7 @@ pub fn run(common: &Common, args: &Args) -> u8 {
     } else {
         match std::env::current_exe().and_then(std::fs::read) {
             Ok(bytes) => Work::Provision(Wanted {
-                choice: args.profile,
+                choice: args.profile.clone(),
                 binary: Some(Binary::new(bytes)),
             }),
             Err(error) => {
@@ -122,17 +122,18 @@ fn survey(common: &Common, args: &Args, work: &Work, talk: &Arc<Talk>) -> Vec<Pr
     let one = |target: &Target| {
         let name = target.to_string();
         let connected = target.connect(&ssh).map(|host| logged(common, host, talk));
-        let (host, survey) =
-            match connected.and_then(|host| Survey::take(&*host).map(|survey| (host, survey))) {
-                Ok(found) => found,
-                Err(error) => {
-                    return Preparation {
-                        host: None,
-                        plan: None,
-                        report: HostReport::unreachable(&name, &error),
-                    };
-                }
-            };
+        let (host, survey) = match connected
+            .and_then(|host| Survey::take(&*host, work.own()).map(|survey| (host, survey)))
+        {
+            Ok(found) => found,
+            Err(error) => {
+                return Preparation {
+                    host: None,
+                    plan: None,
+                    report: HostReport::unreachable(&name, &error),
+                };
+            }
+        };
         match work.plan(&survey) {
             Ok(plan) => Preparation {
                 host: Some(host),
@@ -179,8 +180,12 @@ fn invocation(common: &Common, args: &Args, more: &str) -> String {
     );
     if args.undo {
         words.push("--undo".to_owned());
-    } else if let Choice::Named(name) = args.profile {
-        words.push(format!("--profile {name}"));
+    } else {
+        match &args.profile {
+            Choice::Auto => {}
+            Choice::Named(name) => words.push(format!("--profile {name}")),
+            Choice::Own(profile) => words.push(format!("--profile {}", host::quote(&profile.name))),
+        }
     }
     if !more.is_empty() {
         words.push(more.to_owned());
@@ -203,7 +208,7 @@ fn usage(common: &Common, args: &Args, what: &str) -> u8 {
 }
 
 fn cloud_init(common: &Common, args: &Args) -> u8 {
-    match provision::cloud_init(args.profile) {
+    match provision::cloud_init(&args.profile) {
         Ok(text) => {
             people::plain(&text);
             exit::OK

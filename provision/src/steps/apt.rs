@@ -54,7 +54,9 @@ pub(super) fn sources(situation: &Situation<'_>) -> Changes {
     let mut changes = Vec::new();
     if let Some(repository) = &situation.release.repository {
         let (list, key) = (repository.list(), repository.key_file());
-        if !state.has_file(&key, repository.key()) || !state.has_file(&list, &repository.line()) {
+        let ours =
+            state.has_file(&key, repository.key()) && state.has_file(&list, &repository.line());
+        if !ours && !state.has_source(&repository.source, &list) {
             changes.push(
                 Change::new(
                     "sources",
