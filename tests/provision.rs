@@ -141,6 +141,28 @@ fn a_bare_debian_becomes_a_host_that_the_doctor_likes_and_goes_back() {
         "experimental needs a restart"
     );
 
+    // A daemon that does not come up gets its old configuration back, and runs.
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = folder.path().join("wrong.toml");
+    let profile = std::fs::read_to_string("provision/profiles/docker.toml").unwrap();
+    std::fs::write(
+        &wrong,
+        profile.replace("[daemon]", "[daemon]\nnonsense = true"),
+    )
+    .unwrap();
+    let wrong = wrong.to_str().unwrap();
+    let failed = lab
+        .run(&["provision", "a", "--profile", wrong, "--yes"])
+        .expect(1);
+    assert!(
+        failed.stderr.contains("did not come up with the new"),
+        "{failed:?}"
+    );
+    assert!(failed.stderr.contains("nonsense"), "{failed:?}");
+    assert_eq!(lab.ok("a", "cat /etc/docker/daemon.json"), text);
+    lab.ok("a", "docker version");
+    lab.run(&["provision", "a", "--plan"]).expect(0);
+
     // What is no JSON is refused with its place, and nothing is done.
     lab.ok("a", r#"cp /etc/docker/daemon.json /root/good; printf '{\n "labels": [,]\n}' >/etc/docker/daemon.json"#);
     let refused = lab.run(&["provision", "a", "--yes"]).expect(4);
@@ -283,8 +305,7 @@ fn the_verified_environment_is_installed_downgraded_pinned_and_held() {
     );
     lab.ok("a", "flock -w 10 /run/lock/transship-provision true");
 
-    // An installation that was cut off is finished by the next run, and a daemon that does not come
-    // up gets its old configuration back.
+    // An installation that was cut off is finished by the next run.
     lab.ok("a", "dpkg --unpack --force-all /var/cache/apt/archives/docker-ce_17.09.1*.deb 2>/dev/null || true");
     lab.run(&args).expect(4);
     lab.run(&args).expect(0);

@@ -64,12 +64,13 @@ if comes_up 200; then
 	exit 0
 fi
 said=$(reason)
-old='there was none before'
-if grep -qxF "created $file" /etc/transship/undo 2>/dev/null; then
-	rm -f "$file"
-elif [ -e "$file.transship-backup" ]; then
-	cp -a "$file.transship-backup" "$file"
+before=/etc/transship/before/daemon.json
+if [ -e "$before" ]; then
+	cp -a "$before" "$file"
 	old='the one of before is back'
+else
+	rm -f "$file"
+	old='there was none before, and it is gone'
 fi
 rm -f /etc/transship/pending
 run restart 2>/dev/null

@@ -14,6 +14,10 @@ if ! grep -qxF -e "created $path" -e "changed $path" $journal 2>/dev/null; then
 		note "created $path"
 	fi
 fi
+# What was there just now, for a daemon that does not come up with the new one.
+before=/etc/transship/before/$(basename "$path")
+mkdir -p /etc/transship/before
+if [ -e "$path" ]; then cp -a "$path" "$before"; else rm -f "$before"; fi
 cat >"$path.transship-new"
 chmod "$mode" "$path.transship-new"
 mv -f "$path.transship-new" "$path"
