@@ -112,6 +112,12 @@ pub(crate) fn note(lines: &[String]) -> Cmd {
     script("transship-note", include_str!("note.sh")).args(lines.to_vec())
 }
 
+/// Marks what is still to be done with a daemon.
+pub(crate) fn pending(path: &str, how: &str) -> Cmd {
+    let text = r#"mkdir -p "$(dirname "$1")" && printf '%s\n' "$2" >"$1""#;
+    script("transship-pending", text).args([path, how])
+}
+
 /// Puts a file back; `how` is the journal's word for it.
 pub(crate) fn restore(how: &str, path: &str) -> Cmd {
     script("transship-restore", include_str!("restore.sh")).args([how, path])

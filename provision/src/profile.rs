@@ -243,10 +243,27 @@ fn auto(facts: &Facts) -> (Name, String) {
         let why = format!("{system} is the system that it was verified on");
         return (Name::Docker1709, why);
     }
-    match (&facts.docker, &facts.podman) {
-        (None, Some(_)) => (Name::Podman, format!("{system} has Podman and no Docker")),
-        (Some(_), _) => (Name::Docker, format!("{system} has Docker")),
-        (None, None) => (Name::Docker, format!("{system} has no container engine")),
+    let answers = facts
+        .docker
+        .as_ref()
+        .is_some_and(|docker| docker.server.is_some());
+    let podman = facts
+        .podman
+        .as_ref()
+        .is_some_and(|podman| podman.text.is_some());
+    match (&facts.docker, podman) {
+        (Some(_), _) if answers => (Name::Docker, format!("{system} runs Docker")),
+        // A client of Docker's alone is no reason to start a daemon where Podman works.
+        (Some(_), true) => (
+            Name::Podman,
+            format!("{system} has Podman, and no Docker daemon that answers"),
+        ),
+        (None, true) => (Name::Podman, format!("{system} has Podman and no Docker")),
+        (Some(_), false) => (
+            Name::Docker,
+            format!("{system} has Docker, which does not run"),
+        ),
+        (None, false) => (Name::Docker, format!("{system} has no container engine")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What provision leaves to be read.
 
-use crate::change::{BACKUP, Change};
+use crate::change::Change;
 use crate::plan::{Plan, Refusal};
 use host::{Cmd, HostError};
 use schemars::JsonSchema;
@@ -252,17 +252,5 @@ impl HostReport {
             Outcome::Refused => 4,
             Outcome::Planned => 5,
         }
-    }
-
-    /// Files that were changed and are kept as they were, for a person to find.
-    #[must_use]
-    pub fn kept(&self) -> Vec<String> {
-        let done = self
-            .changes
-            .iter()
-            .filter(|change| change.status == Status::Done);
-        done.flat_map(|change| &change.files)
-            .map(|path| format!("{path}{BACKUP}"))
-            .collect()
     }
 }

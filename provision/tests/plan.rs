@@ -285,6 +285,17 @@ fn what_cannot_be_is_refused_with_a_way_out() {
 }
 
 #[test]
+fn auto_takes_the_engine_that_runs() {
+    let auto = |survey: &Survey| plan(survey, &wanted(Choice::Auto)).unwrap().profile;
+    let mut found = survey(TRIXIE);
+    assert_eq!(auto(&found), "docker");
+    found.facts.docker.as_mut().unwrap().server = None;
+    assert_eq!(auto(&found), "podman");
+    found.facts.podman = None;
+    assert_eq!(auto(&found), "docker");
+}
+
+#[test]
 fn an_installation_that_was_cut_off_is_finished_first() {
     let mut half = bare(TRIXIE);
     half.state.interrupted = true;

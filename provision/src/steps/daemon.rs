@@ -1,6 +1,6 @@
 //! Docker's daemon: its configuration, and that it runs with it.
 
-use crate::change::{Change, daemon};
+use crate::change::{Change, daemon, pending};
 use crate::merge::{Merged, merge};
 use crate::plan::{Refusal, Situation};
 use crate::profile::{DAEMON_JSON, Engine, PENDING};
@@ -48,7 +48,7 @@ pub(super) fn configuration(situation: &Situation<'_>) -> Changes {
     // The mark comes first: a run that is cut off between the two leaves the restart to the next one.
     Ok(vec![
         Change::new("daemon.json", sentence)
-            .write(PENDING, how(&merged))
+            .run(pending(PENDING, how(&merged).trim_end()))
             .write(DAEMON_JSON, &merged.text),
     ])
 }
@@ -98,11 +98,11 @@ pub(super) fn service(situation: &Situation<'_>) -> Changes {
         .files
         .get(PENDING)
         .map(String::as_str);
-    let pending = merged(situation)?.as_ref().map(how);
+    let wanted_now = merged(situation)?.as_ref().map(how);
     let off = wanted("experimental") == Some(true) && !server.experimental;
-    match (left, pending) {
+    match (left, wanted_now) {
         (None | Some(RELOAD), None | Some(RELOAD)) if !off => {
-            if left.or(pending).is_some() {
+            if left.or(wanted_now).is_some() {
                 return change(
                     "reload",
                     "Docker's daemon has read its configuration; containers go on",
