@@ -83,6 +83,23 @@ fn a_bare_debian_becomes_a_host_that_the_doctor_likes_and_goes_back() {
         "without a yes nothing is changed"
     );
 
+    // A mirror that cannot be reached is said so, and the next run goes on from there.
+    let sources = lab.ok("a", "cat /etc/apt/sources.list");
+    lab.ok(
+        "a",
+        "echo 'deb http://127.0.0.1:9/debian trixie main' >/etc/apt/sources.list",
+    );
+    let dead = lab.run(&["provision", "a", "--yes"]).expect(1);
+    assert!(dead.stderr.contains("Failed to fetch"), "{dead:?}");
+    assert!(
+        dead.stderr
+            .contains("see that the host reaches its package mirror"),
+        "{dead:?}"
+    );
+    assert!(!dead.stdout.contains("up to date"), "{dead:?}");
+    lab.run(&["provision", "--undo", "a", "--yes"]).expect(0);
+    lab.ok("a", &format!("echo '{sources}' >/etc/apt/sources.list"));
+
     let done = lab
         .run(&["provision", "a", "--yes", "--json"])
         .expect(0)

@@ -301,7 +301,7 @@ fn advice(said: &str) -> Vec<String> {
             "see that the host reaches its package mirror: apt-get update",
         ),
         (
-            "Could not connect",
+            "Failed to fetch",
             "see that the host reaches its package mirror: apt-get update",
         ),
         (

@@ -176,13 +176,18 @@ fn missing(situation: &Situation<'_>) -> Result<Vec<String>, Refusal> {
     Ok(missing)
 }
 
+/// Reads apt's index. By itself apt calls it a success when no source could be reached.
+fn update() -> Cmd {
+    apt_get(&["-o", "APT::Update::Error-Mode=any", "update"])
+}
+
 /// apt's index is read where something is to be installed.
 pub(super) fn index(situation: &Situation<'_>) -> Changes {
     if missing(situation)?.is_empty() {
         return Ok(Vec::new());
     }
     Ok(vec![
-        Change::new("index", "apt's index of packages is up to date").run(apt_get(&["update"])),
+        Change::new("index", "apt's index of packages is up to date").run(update()),
     ])
 }
 
