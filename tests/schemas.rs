@@ -39,3 +39,8 @@ fn explain() {
 fn hardware() {
     committed::<doctor::document::Hardware>("hardware");
 }
+
+#[test]
+fn provision() {
+    committed::<provision::Report>("provision");
+}

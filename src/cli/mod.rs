@@ -7,6 +7,7 @@ mod explain;
 mod hardware;
 mod lab;
 mod migrate;
+mod provision;
 
 pub use common::{Color, Common};
 
@@ -31,6 +32,7 @@ pub struct Cli {
 enum Verb {
     Doctor(doctor::Args),
     Migrate(migrate::Args),
+    Provision(provision::Args),
     Lab(lab::Args),
     #[command(hide = true)]
     Agent(agent::Args),
@@ -41,6 +43,7 @@ pub fn run(cli: Cli) -> u8 {
     match cli.verb {
         Verb::Doctor(args) => doctor::run(&cli.common, &args),
         Verb::Migrate(args) => migrate::run(&cli.common, &args),
+        Verb::Provision(args) => provision::run(&cli.common, &args),
         Verb::Lab(args) => lab::run(&cli.common, &args),
         Verb::Agent(args) => agent::run(&args),
     }

@@ -133,7 +133,7 @@ fn told(label: &str, text: &str) {
 
 /// Text on standard error with a label before it, as it is, so that it can be pasted; further lines
 /// stand below its text.
-fn labelled(label: &str, text: &str) {
+pub(super) fn labelled(label: &str, text: &str) {
     let indent = " ".repeat(measure_text_width(label) + 1);
     err(&format!(
         "{label} {}",

@@ -4,6 +4,7 @@ pub mod doctor;
 pub mod explain;
 pub mod human;
 pub mod json;
+pub mod provision;
 mod talk;
 mod wrap;
 

@@ -119,6 +119,19 @@ impl Talk {
         }
     }
 
+    /// Tells what happens on a host that is prepared.
+    pub fn provision(&self, host: &str, event: &provision::Event) {
+        match event {
+            provision::Event::Begin { sentence } => self.status(&format!("{host}: {sentence}")),
+            provision::Event::End { sentence, seconds } => {
+                if !self.live() && self.verbose {
+                    self.status(&format!("{host}: {sentence}: done in {seconds:.1} s"));
+                }
+            }
+            provision::Event::Proof => self.status(&format!("{host}: looking again")),
+        }
+    }
+
     /// Tells of a command (`-v`).
     pub fn command(&self, host: &str, cmd: &Cmd, status: Option<i32>, time: Duration) {
         let end = match status {

@@ -1,0 +1,28 @@
+//! From a bare host to one that containers can be moved from and to.
+//!
+//! A host is looked at ([`Survey`]), a profile says what it is to become, and the difference is a
+//! [`Plan`]: changes, each a sentence and the commands that make it true. The plan that is shown,
+//! its JSON, cloud-init's and the one that is run are the same object. After a run the host is
+//! looked at again, and must need nothing more.
+
+mod apply;
+mod change;
+mod cloud_init;
+mod criu;
+mod merge;
+mod plan;
+mod profile;
+mod report;
+mod state;
+mod steps;
+mod undo;
+
+pub use apply::{Event, Work, apply};
+pub use change::{Action, BACKUP, Change, File, JOURNAL};
+pub use cloud_init::cloud_init;
+pub use merge::{MergeError, Merged, merge};
+pub use plan::{Binary, Plan, Refusal, Wanted, plan};
+pub use profile::{Choice, CriuSource, Engine, From, Name, Pinned, Profile, Release, Repository};
+pub use report::{ChangeReport, CommandReport, FailureReport, HostReport, Outcome, Report, Status};
+pub use state::{Mirror, State, Survey};
+pub use undo::undo;

@@ -1,0 +1,378 @@
+//! Profiles: what a host is to become, as data.
+
+use host::Facts;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// apt's source for the one package that comes from another suite.
+pub(crate) const SUITE_SOURCE: &str = "/etc/apt/sources.list.d/transship-suite.list";
+/// Keeps everything else of that suite away.
+pub(crate) const SUITE_PIN: &str = "/etc/apt/preferences.d/transship-suite";
+/// Keeps versions that a profile names.
+pub(crate) const VERSION_PIN: &str = "/etc/apt/preferences.d/transship-versions";
+/// Kernel parameters.
+pub(crate) const SYSCTL: &str = "/etc/sysctl.d/60-transship.conf";
+/// Docker's configuration.
+pub(crate) const DAEMON_JSON: &str = "/etc/docker/daemon.json";
+/// Says that Docker's daemon has not yet taken its configuration over, and how it will.
+pub(crate) const PENDING: &str = "/etc/transship/pending";
+/// Keys of foreign repositories.
+const KEYS: &str = "/etc/transship/keys";
+
+const DOCKER_KEY: &str = include_str!("../profiles/docker.asc");
+
+/// Which profile is wanted.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// The one that fits the distribution, and the engine that is there.
+    Auto,
+    /// This one.
+    Named(Name),
+    /// One of the user's own, from a file.
+    Own(Arc<Profile>),
+}
+
+/// The profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// The verified environment: Ubuntu 16.04 and Docker 17.09.1.
+    Docker1709,
+    /// Docker on current distributions.
+    Docker,
+    /// Podman on current distributions.
+    Podman,
+}
+
+/// What a host is to become.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Its name.
+    #[serde(skip)]
+    pub name: String,
+    /// What it is, in a sentence.
+    pub about: String,
+    /// `docker` or `podman`.
+    pub engine: Engine,
+    /// Keys of daemon.json.
+    #[serde(default)]
+    pub daemon: Map<String, Value>,
+    /// The distributions that it knows.
+    pub release: Vec<Release>,
+}
+
+/// A container engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Docker.
+    Docker,
+    /// Podman.
+    Podman,
+}
+
+/// A profile's data for one release of a distribution.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// `debian`, `ubuntu`.
+    pub id: String,
+    /// `13`, `16.04`.
+    pub version: String,
+    /// `trixie`.
+    pub codename: String,
+    /// Why this engine.
+    pub why: String,
+    /// Packages of any version.
+    pub packages: Vec<String>,
+    /// Packages that must have one version, and keep it.
+    #[serde(default)]
+    pub pinned: Vec<Pinned>,
+    /// Packages of any version, from the foreign repository.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// A foreign repository.
+    pub repository: Option<Repository>,
+    /// Where CRIU comes from: the first that fits the running kernel.
+    pub criu: Vec<CriuSource>,
+}
+
+/// A package and its one version.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pinned {
+    /// Name.
+    pub package: String,
+    /// Version as Debian writes it.
+    pub version: String,
+}
+
+/// A repository that is not the distribution's.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    /// Name of its source and of its key.
+    pub name: String,
+    /// Address, suite and components.
+    pub source: String,
+    /// The armoured key that signs it; Docker's own without one.
+    pub key: Option<String>,
+}
+
+/// Where CRIU can come from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CriuSource {
+    /// What kind of place.
+    pub from: From,
+    /// The suite, for [`From::Suite`].
+    pub suite: Option<String>,
+    /// The archive, for [`From::Ppa`].
+    pub ppa: Option<String>,
+    /// The version that it has at least.
+    pub offers: String,
+    /// CRIU's packages there.
+    pub packages: Vec<String>,
+    /// What it is, in words.
+    pub why: String,
+    /// Taken although the doctor has doubts; this says so.
+    pub unjudged: Option<String>,
+}
+
+/// Kinds of places that packages come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum From {
+    /// The release's own archive.
+    Archive,
+    /// Another suite of the same mirror, for these packages alone.
+    Suite,
+    /// A personal package archive of Ubuntu's.
+    Ppa,
+}
+
+impl Name {
+    /// All profiles.
+    pub const ALL: [Name; 3] = [Name::Docker1709, Name::Docker, Name::Podman];
+
+    /// The profile's data.
+    #[must_use]
+    pub fn profile(self) -> Profile {
+        let text = match self {
+            Name::Docker1709 => include_str!("../profiles/docker-17.09.toml"),
+            Name::Docker => include_str!("../profiles/docker.toml"),
+            Name::Podman => include_str!("../profiles/podman.toml"),
+        };
+        let profile = toml::from_str(text).expect("profiles are read by the tests");
+        Profile {
+            name: self.to_string(),
+            ..profile
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Name::Docker1709 => "docker-17.09",
+            Name::Docker => "docker",
+            Name::Podman => "podman",
+        })
+    }
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Choice::Auto);
+        }
+        if Path::new(text).extension().is_some_and(|end| end == "toml") {
+            let read = std::fs::read_to_string(text).map_err(|error| error.to_string())?;
+            let profile: Profile = toml::from_str(&read).map_err(|error| error.to_string())?;
+            return Ok(Choice::Own(Arc::new(Profile {
+                name: text.to_owned(),
+                ..profile
+            })));
+        }
+        Name::ALL
+            .into_iter()
+            .find(|name| name.to_string() == text)
+            .map(Choice::Named)
+            .ok_or_else(|| {
+                "one of auto, docker-17.09, docker, podman, or a file that ends in .toml".to_owned()
+            })
+    }
+}
+
+impl Choice {
+    /// The profile for a host, and why.
+    #[must_use]
+    pub fn for_host(&self, facts: &Facts) -> (Profile, String) {
+        let asked = || "you asked for it".to_owned();
+        match self {
+            Choice::Own(profile) => (Profile::clone(profile), asked()),
+            Choice::Named(name) => (name.profile(), asked()),
+            Choice::Auto => {
+                let (name, why) = auto(facts);
+                (name.profile(), why)
+            }
+        }
+    }
+
+    /// The profile of the user's own, if it is one.
+    #[must_use]
+    pub fn own(&self) -> Option<&Profile> {
+        match self {
+            Choice::Own(profile) => Some(profile),
+            Choice::Auto | Choice::Named(_) => None,
+        }
+    }
+}
+
+fn auto(facts: &Facts) -> (Name, String) {
+    let os = facts.os.as_ref();
+    let system = os.map_or("this system", |os| os.name.as_str());
+    if Name::Docker1709.profile().release_for(facts).is_some() {
+        let why = format!("{system} is the system that it was verified on");
+        return (Name::Docker1709, why);
+    }
+    let answers = facts
+        .docker
+        .as_ref()
+        .is_some_and(|docker| docker.server.is_some());
+    let podman = facts
+        .podman
+        .as_ref()
+        .is_some_and(|podman| podman.text.is_some());
+    match (&facts.docker, podman) {
+        (Some(_), _) if answers => (Name::Docker, format!("{system} runs Docker")),
+        // A client of Docker's alone is no reason to start a daemon where Podman works.
+        (Some(_), true) => (
+            Name::Podman,
+            format!("{system} has Podman, and no Docker daemon that answers"),
+        ),
+        (None, true) => (Name::Podman, format!("{system} has Podman and no Docker")),
+        (Some(_), false) => (
+            Name::Docker,
+            format!("{system} has Docker, which does not run"),
+        ),
+        (None, false) => (Name::Docker, format!("{system} has no container engine")),
+    }
+}
+
+impl Profile {
+    /// The release of a host, if the profile knows it.
+    #[must_use]
+    pub fn release_for(&self, facts: &Facts) -> Option<&Release> {
+        let os = facts.os.as_ref()?;
+        self.release
+            .iter()
+            .find(|release| release.id == os.id && release.version == os.version_id)
+    }
+
+    /// Names of all packages that it may ask for.
+    #[must_use]
+    pub fn package_names(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for release in &self.release {
+            names.extend(release.packages.iter().chain(&release.also).cloned());
+            names.extend(release.pinned.iter().map(|pinned| pinned.package.clone()));
+            names.extend(release.criu.iter().flat_map(|criu| criu.packages.clone()));
+        }
+        names
+    }
+
+    /// Paths of all files that it may write, and undo's journal.
+    #[must_use]
+    pub fn files(&self) -> BTreeSet<String> {
+        let fixed = [
+            SUITE_SOURCE,
+            SUITE_PIN,
+            VERSION_PIN,
+            SYSCTL,
+            DAEMON_JSON,
+            PENDING,
+            crate::change::JOURNAL,
+        ];
+        let mut files: BTreeSet<String> = fixed.into_iter().map(str::to_owned).collect();
+        for repository in self.release.iter().filter_map(|r| r.repository.as_ref()) {
+            files.extend([repository.list(), repository.key_file()]);
+        }
+        files
+    }
+}
+
+impl Repository {
+    /// Its file of sources.
+    pub(crate) fn list(&self) -> String {
+        format!("/etc/apt/sources.list.d/transship-{}.list", self.name)
+    }
+
+    /// Where its key lies on the host.
+    pub(crate) fn key_file(&self) -> String {
+        format!("{KEYS}/{}.asc", self.name)
+    }
+
+    /// Its key.
+    pub(crate) fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or(DOCKER_KEY)
+    }
+
+    /// The line of its source.
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "deb [arch=amd64 signed-by={}] {}\n",
+            self.key_file(),
+            self.source
+        )
+    }
+}
+
+/// All profiles.
+#[must_use]
+pub fn all() -> Vec<Profile> {
+    Name::ALL.map(Name::profile).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_reads_and_names_a_place_for_criu() {
+        for profile in all() {
+            assert!(!profile.release.is_empty(), "{}", profile.name);
+            for release in &profile.release {
+                assert!(!release.criu.is_empty(), "{}", release.codename);
+                for source in &release.criu {
+                    assert!(host::version::lenient(&source.offers).is_some());
+                    assert_eq!(source.from == From::Suite, source.suite.is_some());
+                    assert_eq!(source.from == From::Ppa, source.ppa.is_some());
+                }
+                let foreign = !release.pinned.is_empty() || !release.also.is_empty();
+                assert_eq!(
+                    foreign,
+                    release.repository.is_some(),
+                    "{}",
+                    release.codename
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn names_read_back_as_they_print() {
+        for name in Name::ALL {
+            let choice = name.to_string().parse().unwrap();
+            assert!(matches!(choice, Choice::Named(read) if read == name));
+        }
+        assert!("podman-3".parse::<Choice>().is_err());
+    }
+}

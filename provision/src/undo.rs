@@ -1,0 +1,126 @@
+//! Putting back what provision did to a host, by the host's own journal.
+
+use crate::change::{Change, JOURNAL, apt_get, daemon, restore};
+use crate::plan::Plan;
+use crate::profile::DAEMON_JSON;
+use crate::state::Survey;
+use host::Cmd;
+use std::time::Duration;
+
+/// What is to be done so that a host is as it was before provision: the last thing first.
+#[must_use]
+pub fn undo(survey: &Survey) -> Plan {
+    let state = &survey.state;
+    let journal = state.files.get(JOURNAL).map_or("", String::as_str);
+    let lines: Vec<&str> = journal.lines().rev().collect();
+    let mut changes = Vec::new();
+    let held: Vec<&str> = words(&lines, "held");
+    if !held.is_empty() {
+        changes.push(
+            Change::new("holds", format!("no longer held: {}", held.join(", ")))
+                .run(Cmd::changes("apt-mark").arg("unhold").args(held)),
+        );
+    }
+    let gone: Vec<&str> = words(&lines, "installed")
+        .into_iter()
+        .filter(|package| state.packages.contains_key(*package))
+        .collect();
+    if !gone.is_empty() {
+        let args: Vec<&str> = ["remove"].into_iter().chain(gone.iter().copied()).collect();
+        changes.push(
+            Change::new("packages", format!("removed: {}", gone.join(", "))).run(apt_get(&args)),
+        );
+    }
+    let mut files = Change::new("files", String::new());
+    let mut named = Vec::new();
+    let mut configured = false;
+    for line in &lines {
+        let Some((how @ ("changed" | "created"), path)) = line.split_once(' ') else {
+            continue;
+        };
+        // Before the sources go: what had another version comes back from them.
+        configured |= path == DAEMON_JSON;
+        named.push(if how == "changed" {
+            format!("{path} is as it was")
+        } else {
+            format!("{path} is gone")
+        });
+        files = files.run(restore(how, path));
+    }
+    let older: Vec<String> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("version ")?.split_once(' '))
+        .filter(|(package, version)| {
+            state
+                .packages
+                .get(*package)
+                .is_some_and(|now| now != version)
+        })
+        .map(|(package, version)| format!("{package}={version}"))
+        .collect();
+    if !named.is_empty() {
+        files.sentence = named.join("; ");
+        changes.push(files);
+    }
+    if !older.is_empty() {
+        let mut args = vec![
+            "install",
+            "--no-install-recommends",
+            "--allow-downgrades",
+            "--allow-change-held-packages",
+        ];
+        args.extend(older.iter().map(String::as_str));
+        changes.push(
+            Change::new("packages", format!("installed: {}", older.join(", ")))
+                .run(apt_get(&["update"]))
+                .run(apt_get(&args)),
+        );
+    }
+    for line in &lines {
+        if let Some((name, value)) = line
+            .strip_prefix("sysctl ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            changes.push(
+                Change::new("sysctl", format!("{name} is {value}"))
+                    .run(Cmd::changes("sysctl").args(["-q", "-w", &format!("{name}={value}")])),
+            );
+        } else if let Some(ppa) = line.strip_prefix("ppa ") {
+            let remove = Cmd::changes("add-apt-repository").args(["-y", "--remove", ppa]);
+            changes.push(
+                Change::new("sources", format!("apt forgets {ppa}"))
+                    .run(remove.timeout(Duration::from_secs(300))),
+            );
+        }
+    }
+    let engine_goes = gone
+        .iter()
+        .any(|package| matches!(*package, "docker.io" | "docker-ce"));
+    if configured && !engine_goes && survey.facts.docker.is_some() {
+        changes.push(
+            Change::new("service", "Docker's daemon runs with the configuration of before (restarted: containers without live-restore stop)")
+                .run(daemon("restart")),
+        );
+    }
+    if !lines.is_empty() {
+        changes.push(
+            Change::new("journal", "nothing is left to be put back")
+                .run(Cmd::changes("rm").args(["-rf", "/etc/transship"])),
+        );
+    }
+    Plan {
+        profile: "undo".to_owned(),
+        why: format!("{JOURNAL} on the host tells what was done"),
+        ok: 0,
+        changes,
+        notes: Vec::new(),
+    }
+}
+
+/// The second words of the lines that begin with this one.
+fn words<'l>(lines: &[&'l str], first: &str) -> Vec<&'l str> {
+    lines
+        .iter()
+        .filter_map(|line| line.strip_prefix(first)?.strip_prefix(' '))
+        .collect()
+}

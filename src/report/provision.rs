@@ -1,0 +1,134 @@
+//! `transship provision` for people.
+
+use super::human::{labelled, out};
+use console::{Term, style};
+use provision::{BACKUP, ChangeReport, HostReport, Outcome, Report};
+
+/// Prints plans: what would change on each host.
+pub fn plan(hosts: &[HostReport], verbose: bool) {
+    for host in hosts {
+        let profile = host.profile.as_deref().unwrap_or_default();
+        match host.outcome {
+            Outcome::Planned => {
+                out(&format!("{}  {profile}", style(&host.host).bold()));
+                labelled_out("  why ", host.why.as_deref().unwrap_or_default());
+                for change in &host.changes {
+                    plan_of(change, verbose);
+                }
+                for note in &host.notes {
+                    labelled_out("  note", note);
+                }
+            }
+            Outcome::Ok => out(&format!(
+                "{}  {profile}: nothing to do",
+                style(&host.host).bold()
+            )),
+            _ => failed(host),
+        }
+    }
+}
+
+fn plan_of(change: &ChangeReport, verbose: bool) {
+    out(&format!("  + {}", change.sentence));
+    for command in &change.commands {
+        // Scripts of ours say what they do in the sentence; --json has them whole.
+        if !command.line.contains('\n') || verbose {
+            out(&style(format!("      {}", command.line)).dim().to_string());
+        }
+    }
+    for file in &change.files {
+        out(&style(format!(
+            "      writes {file}; an older one is kept as {file}{BACKUP}"
+        ))
+        .dim()
+        .to_string());
+    }
+}
+
+/// Prints how it ended: a line for each host, and what to do next.
+pub fn provision(report: &Report, invocation: &str) {
+    for host in &report.hosts {
+        for change in host
+            .changes
+            .iter()
+            .filter(|change| change.seconds.is_some())
+        {
+            if change.status == provision::Status::Done {
+                out(&format!("{}  + {}", host.host, change.sentence));
+            }
+        }
+    }
+    for host in &report.hosts {
+        let unreachable = u8::from(host.outcome == Outcome::Unreachable);
+        let refused = u8::from(host.outcome == Outcome::Refused);
+        out(&format!(
+            "{}  ok={} changed={} failed={} refused={refused} unreachable={unreachable}",
+            style(&host.host).bold(),
+            host.ok,
+            host.changed,
+            host.failed
+        ));
+    }
+    for host in &report.hosts {
+        for note in &host.notes {
+            labelled(
+                &style("!").for_stderr().yellow().to_string(),
+                &format!("{}: {note}", host.host),
+            );
+        }
+        for verdict in &host.doctor {
+            labelled(
+                &style("✗").for_stderr().red().to_string(),
+                &format!("{}: the doctor still finds {verdict}", host.host),
+            );
+        }
+        if host.failure.is_some() {
+            failed(host);
+        }
+    }
+    if report.exit_code == 0 {
+        let hosts: Vec<String> = report
+            .hosts
+            .iter()
+            .map(|host| host::quote(&host.host).into_owned())
+            .collect();
+        let undone = report
+            .hosts
+            .iter()
+            .any(|host| host.profile.as_deref() == Some("undo"));
+        let verb = if undone { "provision" } else { "doctor" };
+        out(&format!("Next: {invocation} {verb} {}", hosts.join(" ")));
+    }
+}
+
+fn failed(host: &HostReport) {
+    let Some(failure) = &host.failure else {
+        return;
+    };
+    let cross = style("✗").for_stderr().red().bold().to_string();
+    labelled(&cross, &format!("{}: {}", host.host, failure.what));
+    for fix in &failure.fix {
+        labelled("  fix   ", fix);
+    }
+    labelled("  state ", &failure.state);
+}
+
+fn labelled_out(label: &str, text: &str) {
+    out(&format!("{label} {text}"));
+}
+
+/// Asks on the terminal; `None` where there is none.
+pub fn confirm(question: &str) -> Option<bool> {
+    if !(console::user_attended() && console::user_attended_stderr()) {
+        return None;
+    }
+    let term = Term::stderr();
+    let _ = term.write_str(&format!("{question} [y/N] "));
+    let answer = term.read_line().unwrap_or_default();
+    Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Prints a text as it is.
+pub fn plain(text: &str) {
+    out(text.trim_end());
+}
