@@ -75,7 +75,7 @@ daemon() {
 	done
 }
 
-daemon_lines() { grep -F -e "${id:-$name}" -e "$name" | grep -i -E 'criu|checkpoint|restore' | tail -n 20; }
+daemon_lines() { grep -F -e "${id:-$name}" -e "$name" | grep -i -E 'criu|checkpoint|restore' | tail -n 2; }
 
 section() {
 	section_name=$1
