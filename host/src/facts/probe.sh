@@ -229,12 +229,12 @@ iptables_chains() {
 	return 0
 }
 
-# The lab keeps its hosts under the same folder; they are nobody's leftovers.
+# Only what a migration removes at its end: kept logs and the lab's hosts are nobody's leftovers.
 leftovers() {
-	for folder in /run/transship /var/lib/transship; do
+	for folder in /run/transship/restore /var/lib/transship/migrate; do
 		if [ -d "$folder" ]; then
 			printf 'folder %s\n' "$folder"
-			ls -1A "$folder" | grep -vx lab | sed "s,^,entry $folder/,"
+			ls -1A "$folder" | sed "s,^,entry $folder/,"
 		fi
 	done
 	return 0

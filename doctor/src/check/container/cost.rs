@@ -6,8 +6,8 @@ use crate::check::size;
 use crate::check::verdict::{Group, Outcome};
 use host::facts::criu::Feature;
 
-/// Seconds that freezing, writing and restoring take beside the transfer, least and most: small
-/// containers in the lab took between these.
+/// Seconds that freezing, writing and restoring take beside the transfer, least and most: a guess,
+/// wide on purpose.
 const BESIDE: (f64, f64) = (0.3, 2.0);
 
 pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
@@ -30,7 +30,7 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "It is known how fast it changes its memory",
                 "whether the kernel can track changed memory. It is never measured beforehand, since that would reset the marks of the container's memory",
                 "pre-copy is worth it where memory changes more slowly than it is sent",
-                "mode pre-copy measures it in its rounds, and stops them where they do not help",
+                "nothing; mode copy stops the container for as long as its whole memory takes",
             ),
             dirty,
         ),
@@ -39,9 +39,9 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "container.downtime",
                 Group::Container,
                 "It is known about how long it would stand still",
-                "memory to move and the measured throughput, with what freezing and restoring took in the lab. It is an estimate and never fails",
+                "memory to move and the measured throughput, with 0.3 to 2 s, a rough guess, for freezing and restoring. It is an estimate and never fails",
                 "this decides which mode to use",
-                "mode post-copy keeps it short, whatever the memory",
+                "less memory in the container, or a faster connection, makes it shorter",
             ),
             downtime,
         ),

@@ -126,12 +126,12 @@ const OPTIONS: [(&str, Without, &str); 27] = [
     (
         "MEM_SOFT_DIRTY",
         Limits,
-        "mode pre-copy learns from it which memory changed",
+        "pre-copy (`runc checkpoint --pre-dump`) learns from it which memory changed",
     ),
     (
         "USERFAULTFD",
         Limits,
-        "mode post-copy hands in memory through it",
+        "post-copy (CRIU's lazy pages) hands in memory through it",
     ),
 ];
 

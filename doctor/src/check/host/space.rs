@@ -40,9 +40,9 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
                 "leftovers.migrations",
                 Group::Leftovers,
                 "No earlier migration left anything behind",
-                "/run/transship and /var/lib/transship, but for the lab's hosts",
+                "/run/transship/restore and /var/lib/transship/migrate",
                 "they hold what a migration was doing when it was cut off, among it memory of containers",
-                "`transship migrate status`, then `transship migrate undo ID`",
+                "migrate the container again: transship says how to bring it back and what to remove",
             ),
             leftovers,
         ),
@@ -109,5 +109,5 @@ fn leftovers(subject: &Subject<'_>) -> Outcome {
     };
     Outcome::warn("earlier migrations left something behind")
         .found(found)
-        .fix("transship migrate status")
+        .fix("migrate the container again: transship says how to bring it back and what to remove")
 }
