@@ -30,6 +30,11 @@ fn clean(lab: &Lab, name: &str) {
         let pending = lab.ok(host, "ls /run/transship/restore 2>/dev/null; true");
         let ids = lab.ok(host, "docker ps -aq --no-trunc --filter name=never");
         assert_eq!(pending, ids, "pending on {host}");
+        let script = format!(
+            "pid=$(docker inspect -f '{{{{.State.Pid}}}}' {name} 2>/dev/null) && [ $pid != 0 ] && nsenter -t $pid -n nft list tables; true"
+        );
+        let tables = lab.ok(host, &script);
+        assert!(!tables.contains("transship"), "its network is locked on {host}: {tables}");
     }
 }
 
