@@ -4,13 +4,17 @@ mod support;
 
 use serde_json::Value;
 use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use support::{Lab, Ran, fits_schema, in_order};
 
-fn lab() -> Option<&'static Lab> {
-    static LAB: std::sync::OnceLock<Option<Lab>> = std::sync::OnceLock::new();
-    LAB.get_or_init(|| Lab::up("cpy", "10.86.0.0/24", "docker-26"))
-        .as_ref()
+/// One test at a time: some of them kill whatever of transship runs on a host.
+fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    static LAB: OnceLock<Option<Lab>> = OnceLock::new();
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = LAB.get_or_init(|| Lab::up("cpy", "10.86.0.0/24", "docker-26"));
+    Some((turn, lab.as_ref()?))
 }
 
 fn copy(lab: &Lab, name: &str, from: &str, to: &str, more: &[&str]) -> Ran {
@@ -34,7 +38,10 @@ fn clean(lab: &Lab, name: &str) {
             "pid=$(docker inspect -f '{{{{.State.Pid}}}}' {name} 2>/dev/null) && [ $pid != 0 ] && nsenter -t $pid -n nft list tables; true"
         );
         let tables = lab.ok(host, &script);
-        assert!(!tables.contains("transship"), "its network is locked on {host}: {tables}");
+        assert!(
+            !tables.contains("transship"),
+            "its network is locked on {host}: {tables}"
+        );
     }
 }
 
@@ -55,7 +62,7 @@ fn counts(lab: &Lab, host: &str, name: &str) {
 
 #[test]
 fn a_counter_goes_on_back_and_forth_and_its_log_goes_along() {
-    let Some(lab) = lab() else { return };
+    let Some((_turn, lab)) = lab() else { return };
     let name = "fro";
     lab.counter(name, "0.05", "");
     for turn in 0..6 {
@@ -107,7 +114,7 @@ fn same_lines(one: &str, other: &str) {
 
 #[test]
 fn what_it_wrote_moves_with_it() {
-    let Some(lab) = lab() else { return };
+    let Some((_turn, lab)) = lab() else { return };
     let name = "wrote";
     // What an earlier run of this test may have left.
     lab.forget(name);
@@ -162,7 +169,7 @@ fn what_it_wrote_moves_with_it() {
 
 #[test]
 fn a_volume_of_somebody_else_is_never_overwritten() {
-    let Some(lab) = lab() else { return };
+    let Some((_turn, lab)) = lab() else { return };
     let name = "theirs";
     lab.counter(name, "0.2", "-v precious:/p");
     lab.ok("b", "docker volume create precious");
@@ -181,7 +188,7 @@ fn a_volume_of_somebody_else_is_never_overwritten() {
 
 #[test]
 fn the_image_is_moved_where_it_is_missing() {
-    let Some(lab) = lab() else { return };
+    let Some((_turn, lab)) = lab() else { return };
     let name = "imaged";
     lab.forget(name);
     lab.ok("b", "docker rmi -f only:here 2>/dev/null; true");
@@ -198,7 +205,7 @@ fn the_image_is_moved_where_it_is_missing() {
 
 #[test]
 fn life_goes_on_underneath() {
-    let Some(lab) = lab() else { return };
+    let Some((_turn, lab)) = lab() else { return };
     let name = "lives";
     lab.counter(
         name,
@@ -235,7 +242,7 @@ fn life_goes_on_underneath() {
 
 #[test]
 fn a_dry_run_shows_the_commands_and_changes_nothing() {
-    let Some(lab) = lab() else { return };
+    let Some((_turn, lab)) = lab() else { return };
     let name = "drycopy";
     lab.counter(name, "0.2", "");
     let report = copy(lab, name, "a", "b", &["--dry-run", "--json"])
@@ -320,7 +327,7 @@ fn interrupt(pid: u32) {
 
 #[test]
 fn ctrl_c_at_each_phase_leaves_the_container_where_it_was() {
-    let Some(lab) = lab() else { return };
+    let Some((_turn, lab)) = lab() else { return };
     let name = "ctrlc";
     lab.counter(name, "0.05", "-v /data");
     for phase in [
@@ -345,7 +352,7 @@ fn kill_on(lab: &Lab, host: &str, pattern: &str) {
 
 #[test]
 fn whoever_is_killed_the_container_goes_on_at_the_source() {
-    let Some(lab) = lab() else { return };
+    let Some((_turn, lab)) = lab() else { return };
     let name = "killed";
     lab.counter(name, "0.05", "-v /data");
     for (phase, host, pattern) in [

@@ -104,8 +104,11 @@ pub(crate) fn restore(docker: &Docker, id: &str, name: &Name, path: &str) -> Vec
         let parent = path.rsplit_once('/').map_or(path, |(parent, _)| parent);
         return vec![commands::start_from(name, Some(parent), &checkpoint())];
     }
+    // The engine uploads the folder to containerd's content store, which may still hold the same content
+    // from the checkpoint or an earlier try and then refuses it (moby#42900): no two may be alike. CRIU
+    // does not look at files that it did not write.
     let own = docker.restore_dir(id);
-    let script = r#"umask 077; mkdir -p "$2" && rm -rf "$2/$3" && cp -a "$1" "$2/$3""#;
+    let script = r#"umask 077; mkdir -p "$2" && rm -rf "$2/$3" && cp -a "$1" "$2/$3" && date +%s%N > "$2/$3/unique""#;
     vec![
         Cmd::changes("sh")
             .args(["-c", script, "sh", path, &own, CHECKPOINT])
