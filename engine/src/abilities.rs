@@ -238,13 +238,4 @@ impl Docker {
     pub(crate) fn limits_kernel_memory(&self) -> bool {
         !self.daemon_since(23, 0)
     }
-
-    /// The cgroup namespace of a container that names none.
-    pub(crate) fn default_cgroupns(&self) -> &'static str {
-        if self.cgroup_version == 2 {
-            "private"
-        } else {
-            "host"
-        }
-    }
 }

@@ -1,11 +1,13 @@
-//! A container, as `docker inspect` tells it.
+//! A container, as an engine's `inspect` tells it.
 
+use crate::{Kind, podman};
 use serde_json::Value;
 
-/// A container's whole description: the engine's own JSON, with typed access to what is often asked.
+/// A container's whole description: the engine's JSON in Docker's form, with typed access to what is often asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
     raw: Value,
+    kind: Kind,
 }
 
 /// One of a container's mounts.
@@ -52,7 +54,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 impl Container {
-    /// Reads what [`commands::inspect`](crate::commands::inspect) printed: a list of one container.
+    /// Reads what [`Kind::inspect`](crate::Kind::inspect) printed: a list of one container.
     /// None where it is anything else.
     #[must_use]
     pub fn parse(json: &[u8]) -> Option<Container> {
@@ -64,10 +66,22 @@ impl Container {
         };
         let complete =
             raw["Id"].is_string() && raw["Config"].is_object() && raw["HostConfig"].is_object();
-        complete.then_some(Container { raw })
+        let mut raw = complete.then_some(raw)?;
+        let mut kind = Kind::Docker;
+        if podman::is_ours(&raw) {
+            podman::as_docker(&mut raw);
+            kind = Kind::Podman;
+        }
+        Some(Container { raw, kind })
     }
 
-    /// The engine's own JSON.
+    /// The engine that it belongs to.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The engine's JSON, Podman's in Docker's form.
     #[must_use]
     pub fn raw(&self) -> &Value {
         &self.raw
@@ -173,7 +187,7 @@ impl Container {
         self.str("/State/Error")
     }
 
-    /// The folder with what it wrote into its root, of the storage driver overlay2; none for others.
+    /// The folder with what it wrote into its root, of the storage drivers overlay2 and overlay; none for others.
     #[must_use]
     pub fn upper_dir(&self) -> Option<&str> {
         self.graph("UpperDir")
@@ -187,7 +201,7 @@ impl Container {
 
     fn graph(&self, key: &str) -> Option<&str> {
         let driver = &self.raw["GraphDriver"];
-        if driver["Name"] != "overlay2" {
+        if driver["Name"] != "overlay2" && driver["Name"] != "overlay" {
             return None;
         }
         driver["Data"][key].as_str().filter(|path| !path.is_empty())
@@ -199,7 +213,7 @@ impl Container {
         self.str("/HostConfig/LogConfig/Type")
     }
 
-    /// The file with what it printed, of the log driver json-file; empty before its first start.
+    /// The file with what it printed, where its log driver keeps one; empty before its first start.
     #[must_use]
     pub fn log_path(&self) -> &str {
         self.str("/LogPath")
@@ -235,6 +249,12 @@ impl Container {
             Some(most) if most > 0 && name == "on-failure" => format!("{name}:{most}"),
             _ => name.to_owned(),
         }
+    }
+
+    /// The pod that it belongs to, with Podman.
+    #[must_use]
+    pub fn pod(&self) -> Option<&str> {
+        Some(self.str("/Pod")).filter(|pod| !pod.is_empty())
     }
 
     /// The OCI runtime that it was created with; empty for the engine's default of old versions.

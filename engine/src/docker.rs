@@ -1,14 +1,16 @@
 //! One host's Docker.
 
-use crate::EngineError;
+use crate::answer::{json, nonsense};
 use crate::version::lenient;
+use crate::{EngineError, Kind};
 use host::{Cmd, Host, HostError, Output};
 use semver::Version;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What one host's Docker is: facts, read in one go. What follows from them is asked with the
 /// questions of this type ([`Docker::can_restore`] and its neighbours).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Docker {
     /// Version of the daemon.
     pub version: Version,
@@ -47,7 +49,10 @@ impl Docker {
         let [version, info] = Self::probe_cmds();
         let run = |cmd: &Cmd| {
             host.run(cmd).map_err(|error| match error {
-                HostError::NoProgram { host, .. } => EngineError::Missing { host },
+                HostError::NoProgram { host, .. } => EngineError::Missing {
+                    host,
+                    engine: Kind::Docker,
+                },
                 error => EngineError::Host(error),
             })
         };
@@ -144,25 +149,4 @@ impl Docker {
         }
         Ok(())
     }
-}
-
-fn nonsense(host: &str, cmd: &Cmd, why: &str, said: &str) -> EngineError {
-    EngineError::Nonsense {
-        host: host.to_owned(),
-        doing: cmd.line(),
-        why: why.to_owned(),
-        said: said.trim().chars().take(200).collect(),
-    }
-}
-
-fn json(host: &str, cmd: &Cmd, output: &Output) -> Result<Value, EngineError> {
-    serde_json::from_slice(&output.stdout).map_err(|error| {
-        let why = format!("status {}, {error}", output.status);
-        nonsense(
-            host,
-            cmd,
-            &why,
-            &format!("{}{}", output.stdout_text(), output.stderr_text()),
-        )
-    })
 }

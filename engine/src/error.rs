@@ -1,13 +1,22 @@
 //! What can be wrong with an engine.
 
+use crate::Kind;
 use host::{HostError, quote};
 
 /// Why an engine can't be used, on which host; [`EngineError::fix`] says what to do about it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
-    /// There is no `docker` on the host.
-    #[error("{host}: Docker is not installed")]
+    /// The engine's program is not on the host.
+    #[error("{host}: {engine} is not installed")]
     Missing {
+        /// Host, as the user wrote it.
+        host: String,
+        /// Which engine.
+        engine: Kind,
+    },
+    /// Podman is a user's, not root's: nothing of it can be checkpointed.
+    #[error("{host}: Podman runs without root there, and CRIU needs root")]
+    Rootless {
         /// Host, as the user wrote it.
         host: String,
     },
@@ -34,7 +43,7 @@ pub enum EngineError {
         host: String,
     },
     /// The engine's answer could not be understood.
-    #[error("{host}: `{doing}` printed what Docker never prints ({why}): {said}")]
+    #[error("{host}: `{doing}` printed what the engine never prints ({why}): {said}")]
     Nonsense {
         /// Host, as the user wrote it.
         host: String,
@@ -55,11 +64,14 @@ impl EngineError {
     #[must_use]
     pub fn fix(&self) -> String {
         match self {
-            EngineError::Missing { host } | EngineError::NotExperimental { host } => {
+            EngineError::Missing { host, .. } | EngineError::NotExperimental { host } => {
                 format!("transship provision {}", quote(host))
             }
             EngineError::Down { host, .. } => on(host, "systemctl restart docker"),
             EngineError::Denied { host, .. } => on(host, "sudo usermod -aG docker \"$(id -un)\""),
+            EngineError::Rootless { .. } => {
+                "log in as root: --from root@HOST --to root@HOST".to_owned()
+            }
             EngineError::Nonsense { host, doing, .. } => on(host, doing),
             EngineError::Host(HostError::Unreachable { fix, .. }) => fix.clone(),
             EngineError::Host(error) => match error.host() {

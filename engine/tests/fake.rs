@@ -425,8 +425,15 @@ fn the_engine_crate_reads_the_fake() {
         };
         let web = inspect("web");
         let image = serde_json::from_str(&fakes.ok("a", "docker image inspect busybox")).unwrap();
-        let new = recreate(&web, &image, &engine::Name::new("new").unwrap(), &docker);
-        fakes.ok("a", &new.create.line());
+        let new = recreate(
+            &web,
+            &image,
+            &engine::Name::new("new").unwrap(),
+            &docker.clone().into(),
+        );
+        let input = String::from_utf8_lossy(&new.create.stdin).into_owned();
+        let line = format!("printf %s {} | {}", host::quote(&input), new.create.line());
+        fakes.ok("a", &line);
         let lost: Vec<_> = differences(&web, &inspect("new"))
             .into_iter()
             .filter(|difference| difference.allowed.is_none())

@@ -4,7 +4,7 @@
 //! (`ip netns exec …`, `ssh …`, `env` for this machine's own Docker, which it then fills and empties); may be the same. `ENGINE_RECORD` is a file that the
 //! descriptions are written to, one JSON object a line, as in `tests/data` of the workspace.
 
-use engine::{Container, Docker, Name, commands, differences, recreate};
+use engine::{Container, Docker, Kind, Name, differences, recreate};
 use host::{Cmd, Host, Local, Output, Stream};
 use std::fmt::Write as _;
 
@@ -38,7 +38,7 @@ impl Behind {
 
     fn inspect(&self, name: &str) -> Container {
         let output = self
-            .run(&commands::inspect(&Name::new(name).unwrap()))
+            .run(&Kind::Docker.inspect(&Name::new(name).unwrap()))
             .unwrap();
         Container::parse(&output.stdout).unwrap_or_else(|| panic!("{}", output.stderr_text()))
     }
@@ -273,13 +273,15 @@ fn containers_made_anew_are_the_same() {
         };
         // An engine or host without the feature (a device, a controller) may still keep the configuration.
         let known = a
-            .run(&commands::inspect(&Name::new(&name).unwrap()))
+            .run(&Kind::Docker.inspect(&Name::new(&name).unwrap()))
             .unwrap();
         let Some(before) = Container::parse(&known.stdout) else {
             eprintln!("SKIPPED: {case}: {refused}");
             continue;
         };
-        let image = a.run(&commands::inspect_image(before.image_id())).unwrap();
+        let image = a
+            .run(&Kind::Docker.inspect_image(before.image_id()))
+            .unwrap();
         let image: serde_json::Value = serde_json::from_slice(&image.stdout).unwrap();
         if !refused.is_empty() {
             eprintln!("{case}: created, not started: {refused}");
@@ -304,7 +306,12 @@ fn containers_made_anew_are_the_same() {
         writeln!(record, "{kept}").unwrap();
         a.forget(&name);
 
-        let new = recreate(&before, &image, &Name::new(&name).unwrap(), &to);
+        let new = recreate(
+            &before,
+            &image,
+            &Name::new(&name).unwrap(),
+            &to.clone().into(),
+        );
         let mut create = new.create.clone();
         for arg in &mut create.args {
             // The other container's id is of its own host.

@@ -1,6 +1,6 @@
 //! Recordings of genuine engines, read and turned into commands.
 
-use engine::{Container, Docker, EngineError, Name, differences, recreate};
+use engine::{Container, Docker, Engine, EngineError, Kind, Name, Podman, differences, recreate};
 use host::Output;
 use serde_json::{Value, json};
 
@@ -185,7 +185,7 @@ fn commands_that_make_the_recorded_containers_anew() {
             &container(&case["inspect"]),
             &case["image"],
             &name(),
-            &docker,
+            &docker.clone().into(),
         );
         text += &format!(
             "{}: {}\n",
@@ -207,7 +207,13 @@ fn commands_that_make_the_recorded_containers_anew() {
 #[test]
 fn a_seccomp_profile_goes_through_standard_input() {
     let (container, image) = case("seccomp-profile");
-    let create = recreate(&container, &image, &name(), &docker(VERSION_26, INFO_26)).create;
+    let create = recreate(
+        &container,
+        &image,
+        &name(),
+        &docker(VERSION_26, INFO_26).into(),
+    )
+    .create;
     assert!(
         create
             .line()
@@ -271,8 +277,8 @@ fn the_shape_of_17_09_makes_the_same_command() {
         {
             continue;
         }
-        let [new, old] =
-            [new, old].map(|container| recreate(&container, &case["image"], &name(), &docker));
+        let [new, old] = [new, old]
+            .map(|container| recreate(&container, &case["image"], &name(), &docker.clone().into()));
         assert_eq!(new, old, "{}", case["case"]);
         let defaults = [
             "HostConfig/MaskedPaths",
@@ -307,7 +313,7 @@ fn an_old_destination_gets_no_option_that_it_does_not_know_and_says_so() {
         ("plain", "--pull", ""),
     ] {
         let (container, image) = case(name_of_case);
-        let new = recreate(&container, &image, &name(), &old);
+        let new = recreate(&container, &image, &name(), &old.clone().into());
         assert!(
             !new.create.line().contains(option),
             "{name_of_case}: {}",
@@ -328,7 +334,7 @@ fn block_device_limits() {
     json["HostConfig"]["BlkioDeviceReadBps"] = json!([{"Path": "/dev/vda", "Rate": 1_048_576}]);
     json["HostConfig"]["BlkioDeviceWriteIOps"] = json!([{"Path": "/dev/vda", "Rate": 100}]);
     let container = Container::parse(json.to_string().as_bytes()).unwrap();
-    let new = |version: &str| recreate(&container, &image, &name(), &docker_as(version));
+    let new = |version: &str| recreate(&container, &image, &name(), &docker_as(version).into());
     let line = new("28.5.2").create.line();
     let expected = "--blkio-weight 300 --blkio-weight-device /dev/vda:200 --device-read-bps /dev/vda:1048576 --device-write-iops /dev/vda:100";
     assert!(line.contains(expected), "{line}");
@@ -351,7 +357,13 @@ fn what_nobody_foresaw_is_noted() {
     json["HostConfig"]["BrandNew"] = json!({"a": 1});
     json["HostConfig"]["BrandNewOff"] = json!(false);
     let container = Container::parse(json.to_string().as_bytes()).unwrap();
-    let notes = recreate(&container, &image, &name(), &docker(VERSION_26, INFO_26)).notes;
+    let notes = recreate(
+        &container,
+        &image,
+        &name(),
+        &docker(VERSION_26, INFO_26).into(),
+    )
+    .notes;
     assert_eq!(notes, [r#"HostConfig.BrandNew is not carried: {"a":1}"#]);
 }
 
@@ -409,4 +421,64 @@ fn a_container_as_inspect_tells_it() {
     assert_eq!(networks[1].ip.as_deref(), Some("10.91.2.80"));
     assert_eq!(case("process").0.restart_policy(), "on-failure:3");
     assert!(Container::parse(b"[]").is_none() && Container::parse(b"nonsense").is_none());
+}
+
+const INFO_PODMAN: &str = include_str!("../../tests/data/podman-5.4.2/info.json");
+const CONTAINER_PODMAN: &str = include_str!("../../tests/data/podman-5.4.2/container.json");
+const IMAGE_PODMAN: &str = include_str!("../../tests/data/podman-5.4.2/image.json");
+
+#[test]
+fn a_container_of_podman_reads_like_one_of_docker_and_is_made_anew() {
+    let podman = Podman::parse("h", &said(INFO_PODMAN, "", 0)).unwrap();
+    assert_eq!(
+        (
+            podman.version.to_string().as_str(),
+            podman.default_runtime.as_str()
+        ),
+        ("5.4.2", "runc")
+    );
+    let container = Container::parse(CONTAINER_PODMAN.as_bytes()).unwrap();
+    assert_eq!(
+        (container.kind(), container.runtime()),
+        (Kind::Podman, "runc")
+    );
+    assert_eq!(container.network_mode(), "mynet");
+    assert!(container.upper_dir().unwrap().ends_with("/diff"));
+    assert!(container.merged_dir().unwrap().ends_with("/merged"));
+    let anonymous: Vec<bool> = container
+        .mounts()
+        .iter()
+        .map(|mount| mount.anonymous)
+        .collect();
+    assert_eq!(anonymous, [false, true, false]);
+    // What has Docker's form stays as it is: a journal keeps it.
+    let again = Container::parse(container.raw().to_string().as_bytes()).unwrap();
+    assert_eq!(again, container);
+    let engine = Engine::Podman(podman);
+    assert!(
+        engine
+            .log_file(&container)
+            .unwrap()
+            .ends_with("/userdata/ctr.log")
+    );
+    assert!(!engine.runtime_makes_network(&container));
+    let image: Value = serde_json::from_str(IMAGE_PODMAN).unwrap();
+    let ours = container.clone().with_runtime("/ours");
+    let line = recreate(&ours, &image, &name(), &engine).create.line();
+    for part in [
+        "podman --runtime /ours create --pull never --name new ",
+        " --network mynet --ip 10.50.0.9 --network-alias foo ",
+        " --volume 'nv:/named:rw,rprivate,nosuid,nodev,rbind' ",
+        " --volume /anon ",
+        " --publish 0.0.0.0:8080:80 ",
+        " --ulimit 'nofile=20000:20000' ",
+        " --cap-add CAP_NET_ADMIN ",
+        " localhost/busybox:latest sh -c ",
+    ] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    assert!(!line.contains("20eddd5c7524"), "{line}");
+    let rootless = INFO_PODMAN.replace(r#""rootless": false"#, r#""rootless": true"#);
+    let error = Podman::parse("h", &said(&rootless, "", 0)).unwrap_err();
+    assert!(matches!(error, EngineError::Rootless { .. }), "{error}");
 }

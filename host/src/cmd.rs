@@ -127,6 +127,19 @@ impl Cmd {
         words.extend(self.args.iter().map(|arg| quote(arg).into_owned()));
         words.join(" ")
     }
+
+    /// The command for errors and notes: of a script of several lines only its name and arguments, else
+    /// as [`Cmd::line`].
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match self.args.as_slice() {
+            [option, script, words @ ..] if option == "-c" && script.contains('\n') => {
+                let words: Vec<Cow<'_, str>> = words.iter().map(|word| quote(word)).collect();
+                words.join(" ")
+            }
+            _ => self.line(),
+        }
+    }
 }
 
 /// Quotes a word for a POSIX shell. A NUL byte, which no argument can hold, is dropped.
@@ -176,6 +189,14 @@ mod tests {
             cmd.line(),
             r#"LC_ALL='a b' docker inspect "it's" '$(rm)' ''"#
         );
+    }
+
+    #[test]
+    fn of_a_long_script_only_its_name_is_told() {
+        let cmd = Cmd::changes("sh").args(["-c", "a\nb", "the-script", "an argument"]);
+        assert_eq!(cmd.brief(), "the-script 'an argument'");
+        let cmd = Cmd::changes("sh").args(["-c", "a; b", "sh"]);
+        assert_eq!(cmd.brief(), cmd.line());
     }
 
     #[test]

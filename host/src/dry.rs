@@ -26,7 +26,7 @@ impl Dry {
     }
 
     fn show(&self, cmd: &Cmd) {
-        (self.listener)(self.inner.name(), &cmd.line());
+        (self.listener)(self.inner.name(), &cmd.brief());
     }
 }
 

@@ -74,7 +74,7 @@ impl HostError {
         }
         HostError::Failed {
             host: host.to_owned(),
-            doing: cmd.line(),
+            doing: cmd.brief(),
             status: output.status,
             said,
         }

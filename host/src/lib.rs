@@ -12,6 +12,7 @@ mod fake;
 mod local;
 mod logged;
 mod ssh;
+mod sudo;
 mod target;
 pub mod version;
 
@@ -20,9 +21,10 @@ pub use dry::Dry;
 pub use error::{HostError, Result};
 pub use facts::{CriuCheck, Facts, Hardware};
 pub use fake::Fake;
-pub use local::Local;
+pub use local::{Child, Local};
 pub use logged::Logged;
 pub use ssh::{Ssh, SshOptions};
+pub use sudo::Sudo;
 pub use target::{BadTarget, Target};
 
 use std::io::{Read, Write};
@@ -62,7 +64,8 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// As for [`Host::text`].
     fn put(&self, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
-        let script = r#"umask 077; cat > "$1.new" && chmod "$2" "$1.new" && mv -f "$1.new" "$1""#;
+        // Two may write it at the same time: each has a file of its own until then.
+        let script = r#"umask 077; new=$1.$$.new; cat > "$new" && chmod "$2" "$new" && mv -f "$new" "$1" || { rm -f "$new"; exit 1; }"#;
         let cmd = Cmd::changes("sh")
             .args(["-c", script, "sh", path, &format!("{mode:o}")])
             .stdin(bytes);

@@ -2,6 +2,7 @@
 
 use crate::{Cmd, Host, HostError, Output, Result, Stream};
 use std::io::{PipeWriter, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::ExitStatus;
 use std::time::Instant;
@@ -36,6 +37,23 @@ impl Local {
         self.start_error(cmd, &command.exec())
     }
 
+    /// Starts a command that runs beside us, with these as its standard input and output. Its environment,
+    /// error output and process group are those of [`Host::run`].
+    ///
+    /// # Errors
+    /// Where it could not be started.
+    pub fn start(&self, cmd: &Cmd, stdin: OwnedFd, stdout: OwnedFd) -> Result<Child> {
+        let handle = Self::expression(cmd)
+            .stdin_file(stdin)
+            .stdout_file(stdout)
+            .start()
+            .map_err(|error| self.start_error(cmd, &error))?;
+        Ok(Child {
+            cmd: cmd.clone(),
+            handle,
+        })
+    }
+
     fn start_error(&self, cmd: &Cmd, error: &std::io::Error) -> HostError {
         if error.kind() == std::io::ErrorKind::NotFound {
             return HostError::NoProgram {
@@ -45,7 +63,7 @@ impl Local {
         }
         HostError::Failed {
             host: self.name().to_owned(),
-            doing: cmd.line(),
+            doing: cmd.brief(),
             status: 126,
             said: error.to_string(),
         }
@@ -54,9 +72,51 @@ impl Local {
     fn lost(&self, cmd: &Cmd, error: &std::io::Error) -> HostError {
         HostError::Lost {
             host: self.name().to_owned(),
-            doing: cmd.line(),
+            doing: cmd.brief(),
             why: error.to_string(),
         }
+    }
+}
+
+/// A command that runs beside us. It is not ended when this is dropped.
+#[derive(Debug)]
+pub struct Child {
+    cmd: Cmd,
+    handle: duct::Handle,
+}
+
+impl Child {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.handle.pids().first().copied()
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// Where that cannot be learnt.
+    pub fn ended(&self) -> Result<Option<Output>> {
+        let output = self
+            .handle
+            .try_wait()
+            .map_err(|error| Local.lost(&self.cmd, &error))?;
+        Ok(output.map(|output| Output {
+            status: status(output.status),
+            stdout: Vec::new(),
+            stderr: output.stderr.clone(),
+        }))
+    }
+
+    /// What it was started as.
+    #[must_use]
+    pub fn cmd(&self) -> &Cmd {
+        &self.cmd
+    }
+
+    /// Ends it and everything it started.
+    pub fn kill(&self) {
+        kill_group(&self.handle);
     }
 }
 
@@ -100,7 +160,7 @@ impl Host for Local {
                 kill_group(&handle);
                 Err(HostError::Timeout {
                     host: self.name().to_owned(),
-                    doing: cmd.line(),
+                    doing: cmd.brief(),
                     after: cmd.timeout,
                 })
             }
@@ -185,13 +245,13 @@ impl Stream for LocalStream {
         });
         stdout.extend(read.map_err(|error| HostError::Lost {
             host: "local".to_owned(),
-            doing: self.cmd.line(),
+            doing: self.cmd.brief(),
             why: error.to_string(),
         })?);
         if Instant::now() >= deadline {
             return Err(HostError::Timeout {
                 host: "local".to_owned(),
-                doing: self.cmd.line(),
+                doing: self.cmd.brief(),
                 after: self.cmd.timeout,
             });
         }
@@ -203,12 +263,12 @@ impl Stream for LocalStream {
             }),
             Ok(None) => Err(HostError::Lost {
                 host: "local".to_owned(),
-                doing: self.cmd.line(),
+                doing: self.cmd.brief(),
                 why: "it closed its output without ending".to_owned(),
             }),
             Err(error) => Err(HostError::Lost {
                 host: "local".to_owned(),
-                doing: self.cmd.line(),
+                doing: self.cmd.brief(),
                 why: error.to_string(),
             }),
         }
@@ -260,6 +320,33 @@ mod tests {
         stream.read_to_string(&mut read).unwrap();
         assert_eq!(read, "HELLO");
         assert_eq!(stream.finish().unwrap().status, 0);
+    }
+
+    #[test]
+    fn a_child_has_what_it_is_given_and_can_be_ended() {
+        let (stdin, mut writer) = std::io::pipe().unwrap();
+        let (mut reader, stdout) = std::io::pipe().unwrap();
+        let cmd = Cmd::reads("sh").args(["-c", "cat; sleep 300 & sleep 300"]);
+        let child = Local.start(&cmd, stdin.into(), stdout.into()).unwrap();
+        writer.write_all(b"there").unwrap();
+        drop(writer);
+        let mut read = [0; 5];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"there");
+        assert!(child.pid().is_some() && child.ended().unwrap().is_none());
+        child.kill();
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).unwrap();
+        // Its pipes are closed a moment before it can be waited for.
+        let until = Instant::now() + Duration::from_secs(60);
+        let ended = loop {
+            if let Some(output) = child.ended().unwrap() {
+                break output;
+            }
+            assert!(Instant::now() < until, "it was not ended");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(ended.status, 128 + 9);
     }
 
     #[test]

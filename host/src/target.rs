@@ -1,6 +1,6 @@
 //! How a user names a host.
 
-use crate::{Host, Local, Result, Ssh, SshOptions};
+use crate::{Host, Local, Result, Ssh, SshOptions, Sudo};
 use std::sync::Arc;
 
 /// A host as written on the command line: `local`, `[ssh://][user@]host[:port]` or an alias of ssh_config.
@@ -104,25 +104,27 @@ impl std::fmt::Display for Target {
 }
 
 impl Target {
-    /// Connects to the host, so that what is wrong with it shows now and not half-way.
+    /// Connects to the host, so that what is wrong with it shows now and not half-way. Where we come in as
+    /// an ordinary user who may use sudo without a password, commands run through it.
     ///
     /// # Errors
     /// [`crate::HostError::Unreachable`].
     pub fn connect(&self, options: &SshOptions) -> Result<Arc<dyn Host>> {
         match self {
-            Target::Local => Ok(Arc::new(Local)),
+            Target::Local if rustix::process::geteuid().is_root() => Ok(Arc::new(Local)),
+            Target::Local => Sudo::where_needed(Arc::new(Local)),
             Target::Ssh {
                 text,
                 user,
                 host,
                 port,
-            } => Ok(Arc::new(Ssh::connect(
-                text,
-                host,
-                user.as_deref(),
-                *port,
-                options,
-            )?)),
+            } => {
+                let ssh = Ssh::connect(text, host, user.as_deref(), *port, options)?;
+                if ssh.user() == "root" {
+                    return Ok(Arc::new(ssh));
+                }
+                Sudo::where_needed(Arc::new(ssh))
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The probe on this machine, and transcripts of real hosts.
 
 use host::facts::cgroup::CgroupVersion;
+use host::facts::container::{Container, Destination, Place};
 use host::facts::criu::Feature;
 use host::facts::kernel::Setting;
+use host::facts::logs::Logs;
 use host::{Cmd, CriuCheck, Facts, Fake, Hardware, Host, HostError, Local, Output};
 use proptest::prelude::*;
 
@@ -202,7 +204,7 @@ fn a_missing_tool_a_hung_tool_and_a_greedy_tool_do_not_stop_the_probe() {
     let facts = Facts::parse(&output.stdout_text());
     assert_eq!(
         facts.podman.unwrap().error.as_deref(),
-        Some("it did not answer within 10 seconds")
+        Some("it did not answer within 30 seconds")
     );
     assert_eq!(
         facts.runc.unwrap().tool.text.as_deref(),
@@ -248,23 +250,50 @@ fn a_processor_is_judged_by_criu_on_the_other_host() {
         ..Output::default()
     };
     let fake = Fake::new("b").on_output("sh -c", refused);
-    let judgement = host::facts::criu::judge_cpu(&fake, "GUNW").unwrap();
+    let judgement = host::facts::criu::judge_cpu(&fake, "GUNW")
+        .unwrap()
+        .unwrap();
     assert!(!judgement.good && judgement.text.ends_with("(2432/832)"));
     assert_eq!(fake.ran()[0].stdin, b"GUNW");
+    // No folder could be made there: nobody was asked, so nobody refused.
+    let nowhere = Output {
+        status: 125,
+        ..Output::default()
+    };
+    let fake = Fake::new("b").on_output("sh -c", nowhere);
+    assert_eq!(host::facts::criu::judge_cpu(&fake, "GUNW").unwrap(), None);
     if !Facts::gather(&Local).unwrap().tools.contains_key("criu") {
         eprintln!("SKIPPED: a real judgement, since CRIU is not installed here");
         return;
     }
     let check = CriuCheck::gather(&Local).unwrap();
     let image = check.cpuinfo.unwrap().image.unwrap();
-    let judgement = host::facts::criu::judge_cpu(&Local, &image).unwrap();
+    let judgement = host::facts::criu::judge_cpu(&Local, &image)
+        .unwrap()
+        .unwrap();
     assert!(judgement.good, "{}", judgement.text);
 }
+
+/// What a failed restore left, in the form of its probe.
+const LOGS: &str = "@@transship logs 1 @@m\n@@m begin kernel\n6.1.0\n@@m end kernel 0\n\
+    @@m begin criu\nVersion: 4.2\n@@m end criu 0\n@@m begin engine\ndocker\n@@m end engine 0\n\
+    @@m begin engine-version\nDocker version 26.1.5, build x\n@@m end engine-version 0\n\
+    @@m begin path.1\n/run/dump.log\n@@m end path.1 0\n@@m begin log.1\nError\n@@m end log.1 0\n";
 
 /// Transcripts with bytes changed, cut and repeated: near enough to the real form to get deep
 /// into the parsers.
 fn damaged() -> impl Strategy<Value = String> {
-    let source = prop::sample::select(vec![TRIXIE, XENIAL, BARE, TRIXIE_CRIU, TRIXIE_HARDWARE]);
+    let source = prop::sample::select(vec![
+        TRIXIE,
+        XENIAL,
+        BARE,
+        TRIXIE_CRIU,
+        TRIXIE_HARDWARE,
+        include_str!("transcripts/container.txt"),
+        include_str!("transcripts/container-tcp.txt"),
+        include_str!("transcripts/destination.txt"),
+        LOGS,
+    ]);
     let edits = prop::collection::vec((any::<prop::sample::Index>(), ".{0,3}"), 1..40);
     (source, edits).prop_map(|(source, edits)| {
         let mut lines: Vec<String> = source.lines().map(str::to_owned).collect();
@@ -290,6 +319,11 @@ proptest! {
         let facts = Facts::parse(&text);
         let _ = CriuCheck::parse(&text);
         let _ = Hardware::parse(&text, &facts);
+        let container = Container::parse(&text);
+        let _ = (container.own_sockets(), serde_json::to_string(&container).unwrap());
+        let place = Place { paths: vec!["/srv/data".into()], networks: vec!["n".into()], ..Place::default() };
+        let _ = serde_json::to_string(&Destination::parse(&text, &place)).unwrap();
+        let _ = Logs::parse(&text);
         let _ = serde_json::to_string(&facts).unwrap();
     }
 

@@ -32,10 +32,10 @@ pub(super) fn options(from: &From, line: &mut Line) {
         ("device-read-iops", "BlkioDeviceReadIOps", "Rate"),
         ("device-write-iops", "BlkioDeviceWriteIOps", "Rate"),
     ] {
-        if value == "Rate" && !items(&host[key]).is_empty() && from.docker.drops_device_rates() {
+        if value == "Rate" && !items(&host[key]).is_empty() && from.engine.drops_device_rates() {
             line.note(format!(
-                "the destination's client {} drops --{name} without a word; limit the device by hand, or use 27.1.2 or later",
-                from.docker.client
+                "the client of the destination's {} drops --{name} without a word; limit the device by hand, or use 27.1.2 or later",
+                from.engine
             ));
         }
         for device in items(&host[key]) {
@@ -73,12 +73,12 @@ fn memory(from: &From, line: &mut Line) {
     {
         line.option("memory-swappiness", swappiness.to_string());
     }
-    if from.docker.limits_kernel_memory() {
+    if from.engine.limits_kernel_memory() {
         line.number("kernel-memory", &host["KernelMemory"]);
     } else if host["KernelMemory"].as_i64().unwrap_or(0) > 0 {
         line.note(format!(
-            "the destination's Docker {} has no limit for kernel memory any more",
-            from.docker.version
+            "the destination's {} has no limit for kernel memory any more",
+            from.engine
         ));
     }
     if host["ShmSize"] != DEFAULT_SHM {

@@ -2,12 +2,16 @@
 
 use serde_json::Value;
 
-/// Options, notes and standard input of a `docker create` in the making.
+/// Options, notes and standard input of a `create` in the making.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     pub(super) args: Vec<String>,
     pub(super) notes: Vec<String>,
     pub(super) stdin: Vec<u8>,
+    /// The OCI runtime: an option of `create`, or of the program.
+    pub(super) runtime: Option<String>,
+    /// `NAME=VALUE`.
+    pub(super) environment: Vec<String>,
 }
 
 impl Line {
@@ -18,6 +22,30 @@ impl Line {
     pub(super) fn option(&mut self, name: &str, value: impl Into<String>) {
         self.args.push(format!("--{name}"));
         self.args.push(value.into());
+    }
+
+    /// The environment, which often has passwords in it: through standard input where it can be, so that
+    /// they are in no list of processes. That form knows no lines within a value.
+    pub(super) fn place_environment(&mut self) {
+        let environment = std::mem::take(&mut self.environment);
+        let plain = |variable: &String| {
+            let name = variable.split('=').next().unwrap_or_default();
+            variable.contains('=')
+                && !variable.contains(['\n', '\r'])
+                && !name.starts_with('#')
+                && !name.contains(char::is_whitespace)
+        };
+        if environment.is_empty() {
+            return;
+        }
+        if self.stdin.is_empty() && environment.iter().all(plain) {
+            self.option("env-file", "/proc/self/fd/0");
+            self.stdin = (environment.join("\n") + "\n").into_bytes();
+            return;
+        }
+        for variable in environment {
+            self.option("env", variable);
+        }
     }
 
     pub(super) fn note(&mut self, note: impl Into<String>) {

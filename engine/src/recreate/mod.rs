@@ -8,7 +8,7 @@ mod rest;
 mod security;
 mod storage;
 
-use crate::{Container, Docker, Name};
+use crate::{Container, Engine, Name};
 use host::Cmd;
 use line::Line;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use serde_json::Value;
 /// How to make a container anew on another host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recreated {
-    /// `docker create` with all of the container's configuration that differs from the engine's and the
+    /// `create` with all of the container's configuration that differs from the engine's and the
     /// image's defaults; prints the new container's id.
     pub create: Cmd,
     /// Attaches the container to its further networks, after `create` and before any start.
@@ -27,14 +27,14 @@ pub struct Recreated {
 
 /// Turns a container into the commands that make it anew as `new_name`.
 ///
-/// `image` is what `docker image inspect` says about the container's image (on either host: the destination
+/// `image` is what `image inspect` says about the container's image (on either host: the destination
 /// has to have the image with the same id). The options are those that `docker_on_destination` knows.
 #[must_use]
 pub fn recreate(
     container: &Container,
     image: &Value,
     new_name: &Name,
-    docker_on_destination: &Docker,
+    engine_on_destination: &Engine,
 ) -> Recreated {
     let image = image.get(0).unwrap_or(image);
     let from = From {
@@ -42,10 +42,10 @@ pub fn recreate(
         config: container.config(),
         host: container.host_config(),
         image: &image["Config"],
-        docker: docker_on_destination,
+        engine: engine_on_destination,
     };
     let mut line = Line::default();
-    if from.docker.has_pull_option() {
+    if from.engine.has_pull_option() {
         line.option("pull", "never");
     }
     line.option("name", new_name.as_str());
@@ -55,10 +55,19 @@ pub fn recreate(
     limits::options(&from, &mut line);
     security::options(&from, &mut line);
     rest::options(&from, &mut line);
+    line.place_environment();
     let command = process::command(&from, &mut line);
     let connect = network::connect(&from, new_name, &mut line);
-    let create = Cmd::changes("docker")
+    let runtime = line
+        .runtime
+        .map(|runtime| ["--runtime".to_owned(), runtime]);
+    let (before, after) = from
+        .engine
+        .place_of_runtime(runtime.into_iter().flatten().collect());
+    let create = Cmd::changes(from.engine.kind().program())
+        .args(before)
         .arg("create")
+        .args(after)
         .args(line.args)
         .arg(image_to_name(container, image))
         .args(command)
@@ -82,7 +91,7 @@ struct From<'a> {
     /// `Config` of the image.
     image: &'a Value,
     /// The engine that makes the container anew.
-    docker: &'a Docker,
+    engine: &'a Engine,
 }
 
 /// The image by the user's own name if that still means this image, else by its id.

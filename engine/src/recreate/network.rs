@@ -89,22 +89,22 @@ fn own_network(from: &From, mode: &str, line: &mut Line) {
     let priority = endpoint["GwPriority"].as_i64().unwrap_or(0);
     if options.is_empty() && priority == 0 {
         line.option("network", name);
-    } else if from.docker.has_network_fields() {
+    } else if from.engine.has_network_fields() {
         let mut list = vec![format!("name={name}")];
         list.extend(
             options
                 .iter()
                 .map(|(key, value)| format!("driver-opt={key}={value}")),
         );
-        if priority != 0 && from.docker.has_gateway_priority() {
+        if priority != 0 && from.engine.has_gateway_priority() {
             list.push(format!("gw-priority={priority}"));
         }
         line.option("network", fields(&list));
     } else {
         line.option("network", name);
         line.note(format!(
-            "the destination's Docker {} takes no driver options for network {name}",
-            from.docker.version
+            "the destination's {} takes no driver options for network {name}",
+            from.engine
         ));
     }
     line.note(format!("network {name} has to be there on the destination"));
@@ -193,24 +193,24 @@ pub(super) fn connect(from: &From, new_name: &Name, line: &mut Line) -> Vec<Cmd>
         if Some(name) == first {
             continue;
         }
-        let mut cmd = Cmd::changes("docker").args(["network", "connect"]);
+        let mut cmd = Cmd::changes(from.engine.kind().program()).args(["network", "connect"]);
         for (option, value) in endpoint_options(from, endpoint) {
             cmd = cmd.arg(format!("--{option}")).arg(value);
         }
         for (key, value) in pairs(&endpoint["DriverOpts"]) {
-            if from.docker.has_network_fields() {
+            if from.engine.has_network_fields() {
                 cmd = cmd.arg("--driver-opt").arg(format!("{key}={value}"));
             } else {
                 line.note(format!(
-                    "the destination's Docker {} takes no driver options for network {name}",
-                    from.docker.version
+                    "the destination's {} takes no driver options for network {name}",
+                    from.engine
                 ));
             }
         }
         if let Some(priority) = endpoint["GwPriority"]
             .as_i64()
             .filter(|priority| *priority != 0)
-            && from.docker.has_gateway_priority()
+            && from.engine.has_gateway_priority()
         {
             cmd = cmd.arg("--gw-priority").arg(priority.to_string());
         }

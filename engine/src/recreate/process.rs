@@ -59,15 +59,15 @@ fn names(from: &From, line: &mut Line) {
         return;
     }
     line.text("hostname", &from.config["Hostname"]);
-    if from.docker.has_domainname_option() {
+    if from.engine.has_domainname_option() {
         line.text("domainname", &from.config["Domainname"]);
     } else if from.config["Domainname"]
         .as_str()
         .is_some_and(|name| !name.is_empty())
     {
         line.note(format!(
-            "the destination's Docker {} has no --domainname: {} is dropped",
-            from.docker.version, from.config["Domainname"]
+            "the destination's {} has no --domainname: {} is dropped",
+            from.engine, from.config["Domainname"]
         ));
     }
 }
@@ -77,7 +77,7 @@ fn environment(from: &From, line: &mut Line) {
     let container = strings(&from.config["Env"]);
     for variable in &container {
         if !image.contains(variable) {
-            line.option("env", *variable);
+            line.environment.push((*variable).to_owned());
         }
     }
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
@@ -126,7 +126,7 @@ fn health(from: &From, line: &mut Line) {
         duration(name, &check[key], &image[key], line);
     }
     let start_interval = &check["StartInterval"];
-    if from.docker.has_start_interval_option() {
+    if from.engine.has_start_interval_option() {
         duration(
             "health-start-interval",
             start_interval,
@@ -135,8 +135,8 @@ fn health(from: &From, line: &mut Line) {
         );
     } else if start_interval.as_i64().unwrap_or(0) != 0 {
         line.note(format!(
-            "the destination's Docker {} has no --health-start-interval",
-            from.docker.version
+            "the destination's {} has no --health-start-interval",
+            from.engine
         ));
     }
     if check["Retries"] != image["Retries"] {

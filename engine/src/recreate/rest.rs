@@ -80,12 +80,12 @@ pub(super) fn options(from: &From, line: &mut Line) {
     runtime(from, line);
     logs(from, line);
     let annotations = pairs(&from.host["Annotations"]);
-    if from.docker.has_annotation_option() {
+    if from.engine.has_annotation_option() {
         line.map("annotation", &from.host["Annotations"]);
     } else if !annotations.is_empty() {
         line.note(format!(
-            "the destination's Docker {} has no --annotation",
-            from.docker.version
+            "the destination's {} has no --annotation",
+            from.engine
         ));
     }
     for (key, value) in from.host.as_object().into_iter().flatten() {
@@ -97,17 +97,17 @@ pub(super) fn options(from: &From, line: &mut Line) {
 
 fn runtime(from: &From, line: &mut Line) {
     let runtime = from.container.runtime();
-    if runtime.is_empty() || (runtime == "runc" && from.docker.default_runtime == "runc") {
+    if runtime.is_empty() || (runtime == "runc" && from.engine.default_runtime() == "runc") {
         return;
     }
-    line.option("runtime", runtime);
-    if !from.docker.runtimes.iter().any(|known| known == runtime) {
-        line.note(format!("the destination's Docker has no runtime {runtime}"));
+    line.runtime = Some(runtime.to_owned());
+    if !from.engine.knows_runtime(runtime) {
+        line.note(format!("the destination's engine has no runtime {runtime}"));
     }
 }
 
 fn logs(from: &From, line: &mut Line) {
     let config = &from.host["LogConfig"];
-    line.text_unless("log-driver", &config["Type"], &[&from.docker.log_driver]);
+    line.text_unless("log-driver", &config["Type"], &[from.engine.log_driver()]);
     line.map("log-opt", &config["Config"]);
 }

@@ -37,16 +37,16 @@ pub(super) fn options(from: &From, line: &mut Line) {
             line.note(format!("it shares a namespace ({key}) of container {other}, which has to be there on the destination"));
         }
     }
-    if from.docker.has_cgroupns_option() {
+    if from.engine.has_cgroupns_option() {
         line.text_unless(
             "cgroupns",
             &host["CgroupnsMode"],
-            &[from.docker.default_cgroupns()],
+            &[from.engine.default_cgroupns()],
         );
     } else if host["CgroupnsMode"] == "private" {
         line.note(format!(
-            "the destination's Docker {} gives no container a cgroup namespace of its own",
-            from.docker.version
+            "the destination's {} gives no container a cgroup namespace of its own",
+            from.engine
         ));
     }
     line.text("cgroup-parent", &host["CgroupParent"]);
@@ -81,12 +81,12 @@ fn paths(from: &From, line: &mut Line) {
     if !(empty(masked) && empty(readonly)) || from.host["Privileged"] == true {
         return;
     }
-    if from.docker.has_systempaths_option() {
+    if from.engine.has_systempaths_option() {
         line.option("security-opt", "systempaths=unconfined");
     } else {
         line.note(format!(
-            "the destination's Docker {} can't leave system paths unmasked",
-            from.docker.version
+            "the destination's {} can't leave system paths unmasked",
+            from.engine
         ));
     }
 }
@@ -111,11 +111,8 @@ fn device_request(from: &From, request: &Value, line: &mut Line) {
         ids.iter().for_each(|id| line.option("device", *id));
         return;
     }
-    if !from.docker.has_gpus_option() {
-        line.note(format!(
-            "the destination's Docker {} has no --gpus",
-            from.docker.version
-        ));
+    if !from.engine.has_gpus_option() {
+        line.note(format!("the destination's {} has no --gpus", from.engine));
         return;
     }
     let mut list = Vec::new();

@@ -82,7 +82,7 @@ fn mount(from: &From, mount: &Value, line: &mut Line) -> String {
         list.push(format!("image-subpath={path}"));
         known(
             from,
-            from.docker.has_image_subpath_field(),
+            from.engine.has_image_subpath_field(),
             "image-subpath",
             line,
         );
@@ -97,7 +97,7 @@ fn bind_fields(from: &From, options: &Value, list: &mut Vec<String>, line: &mut 
     {
         list.push(format!("bind-propagation={propagation}"));
     }
-    let recursive = from.docker.has_bind_recursive_field();
+    let recursive = from.engine.has_bind_recursive_field();
     if options["NonRecursive"] == true {
         let field = if recursive {
             "bind-recursive=disabled"
@@ -107,7 +107,7 @@ fn bind_fields(from: &From, options: &Value, list: &mut Vec<String>, line: &mut 
         list.push(field.to_owned());
         known(
             from,
-            recursive || from.docker.has_bind_nonrecursive_field(),
+            recursive || from.engine.has_bind_nonrecursive_field(),
             field,
             line,
         );
@@ -134,8 +134,8 @@ fn bind_fields(from: &From, options: &Value, list: &mut Vec<String>, line: &mut 
 fn known(from: &From, known: bool, field: &str, line: &mut Line) {
     if !known {
         line.note(format!(
-            "the destination's Docker {} has no {field} in --mount",
-            from.docker.version
+            "the destination's {} has no {field} in --mount",
+            from.engine
         ));
     }
 }
@@ -148,7 +148,7 @@ fn volume_fields(from: &From, options: &Value, list: &mut Vec<String>, line: &mu
         list.push(format!("volume-subpath={path}"));
         known(
             from,
-            from.docker.has_volume_subpath_field(),
+            from.engine.has_volume_subpath_field(),
             "volume-subpath",
             line,
         );

@@ -9,20 +9,27 @@ probe() {
 	mark="@@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
 	printf '@@transship container 1 %s\n' "$mark"
 	limit=
-	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 10'; fi
+	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 30'; fi
 
+	# A name stands before the start of an id, which both engines take as well.
 	engine=
 	for one in docker podman; do
-		if known=$($limit "$one" container inspect -f '{{.Id}} {{.State.Pid}}' "$1" 2>/dev/null); then
-			engine=$one
-			break
+		if found=$($limit "$one" container inspect -f '{{.Name}} {{.Id}} {{.State.Pid}}' "$1" 2>/dev/null); then
+			case $found in
+			"$1 "* | "/$1 "*)
+				engine=$one known=$found
+				break
+				;;
+			*) [ -n "$engine" ] || engine=$one known=$found ;;
+			esac
 		fi
 	done
 	section engine printf '%s' "$engine"
 	if [ -z "$engine" ]; then return; fi
 	section inspect $limit "$engine" container inspect "$1"
+	pid=${known##* }
 	id=${known% *}
-	pid=${known#* }
+	id=${id#* }
 	section pid printf '%s' "$pid"
 	if ! [ -d "/proc/$pid" ] || [ "$pid" = 0 ]; then return; fi
 	section mountinfo cat "/proc/$pid/mountinfo"
@@ -32,12 +39,25 @@ probe() {
 	done
 	section unix-peers $limit nsenter -t "$pid" -n ss -x -a -n -H
 	pids=$(grep -l -F "$id" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3)
+	section activity.first activity $pid $pids
 	for one in $pid $pids; do
 		if [ "$one" = "$pid" ] && [ -n "$seen" ]; then continue; fi
 		seen=1
 		# conmon is Podman's, and watches from outside.
 		case $(cat "/proc/$one/comm" 2>/dev/null) in conmon) continue ;; esac
 		process "$one"
+	done
+	# What it does in a second, seen from outside: nothing of it is slowed down or reset by this.
+	sleep 1
+	section activity.last activity $pid $pids
+}
+
+# Time, pages touched and time on a processor so far. grep reads a whole file at once.
+activity() {
+	printf 'page %s\n' "$(getconf PAGESIZE)"
+	printf 'uptime %s\n' "$(cat /proc/uptime)"
+	for one in "$@"; do
+		grep -sH '' "/proc/$one/stat" /proc/"$one"/task/*/schedstat
 	done
 }
 

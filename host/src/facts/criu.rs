@@ -9,8 +9,8 @@ use std::time::Duration;
 
 const PROBE: &str = include_str!("criu.sh");
 
-/// Some fifty calls, a few milliseconds each where all is well.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Some fifty calls, a few milliseconds each where all is well, seconds in an emulated machine.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// CRIU's own judgement of a host.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -84,17 +84,27 @@ impl CriuCheck {
     }
 
     fn build(transcript: Transcript) -> CriuCheck {
+        let version = crate::version::find(transcript.text("version"));
+        // Who does not say its version is no CRIU that works, and its answers are none.
+        let silent = version.is_none() && transcript.section("version").is_some();
         let features = transcript
             .sections()
             .filter_map(|(name, section)| {
-                Some((name.strip_prefix("feature.")?.to_owned(), feature(section)))
+                let judged = match feature(section) {
+                    Feature::Missing | Feature::Supported if silent => Feature::NotJudged,
+                    judged => judged,
+                };
+                Some((name.strip_prefix("feature.")?.to_owned(), judged))
             })
             .collect();
         CriuCheck {
-            version: crate::version::find(transcript.text("version")),
+            version,
             check: transcript.section("check").map(|section| Judgement {
                 good: section.status == Some(0),
-                text: section.text.trim().to_owned(),
+                text: match section.status {
+                    Some(124 | 137) => "it did not end in time".to_owned(),
+                    _ => section.text.trim().to_owned(),
+                },
             }),
             features,
             cpuinfo: transcript.section("cpuinfo").map(cpuinfo),
@@ -114,8 +124,8 @@ fn feature(section: &Section) -> Feature {
         Some(0) => Feature::Supported,
         Some(124 | 137) => Feature::TimedOut,
         _ if section.text.contains("Unknown feature") => Feature::Unknown,
-        // 126 and 127: the program or one of its libraries is missing.
-        Some(126 | 127) => Feature::NotJudged,
+        // 126 and 127: the program or one of its libraries is missing; above, a signal ended it. CRIU's own no is 1 or -1.
+        Some(126..=254) => Feature::NotJudged,
         _ if section
             .text
             .contains("Could not initialize kernel features detection") =>
@@ -151,14 +161,16 @@ fn cpuinfo(section: &Section) -> CpuInfo {
 }
 
 /// Has CRIU on `host` judge the processor of another host by the image of its `criu cpuinfo dump`,
-/// in base64: whether programs checkpointed there can run here.
+/// in base64: whether programs checkpointed there can run here. `None` where it could not be asked:
+/// CRIU reads the image from a folder, which a host that is read-only everywhere does not give.
 ///
 /// # Errors
 /// Where the host cannot run a shell script.
-pub fn judge_cpu(host: &dyn Host, image: &str) -> Result<Judgement> {
+pub fn judge_cpu(host: &dyn Host, image: &str) -> Result<Option<Judgement>> {
     const SCRIPT: &str = r#"PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin"
         umask 077
-        folder=$(mktemp -d /tmp/transship-cpuinfo.XXXXXX) || exit 125
+        folder=$(mktemp -d /dev/shm/transship-cpuinfo.XXXXXX 2>/dev/null) ||
+            folder=$(mktemp -d /tmp/transship-cpuinfo.XXXXXX) || exit 125
         base64 -d >"$folder/cpuinfo.img" && criu cpuinfo check --images-dir "$folder" 2>&1
         status=$?
         rm -rf -- "$folder"
@@ -167,10 +179,10 @@ pub fn judge_cpu(host: &dyn Host, image: &str) -> Result<Judgement> {
         .args(["-c", SCRIPT, "transship-cpuinfo"])
         .stdin(image.as_bytes());
     let output = host.run(&cmd)?;
-    Ok(Judgement {
+    Ok((output.status != 125).then(|| Judgement {
         good: output.status == 0,
         text: format!("{}{}", output.stdout_text(), output.stderr_text())
             .trim()
             .to_owned(),
-    })
+    }))
 }

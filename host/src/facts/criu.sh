@@ -1,5 +1,5 @@
 # What CRIU thinks of this host: its own check, every feature it knows, and the processor as it sees it.
-# It only reads, but for a file in a folder of its own under /tmp, which it removes, and CRIU's own cache /run/criu.kdat.
+# It only reads, but for a file in memory, in a folder of its own under /dev/shm, which it removes, and CRIU's own cache /run/criu.kdat.
 probe() {
 	LC_ALL=C
 	PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -8,7 +8,7 @@ probe() {
 	mark="@@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
 	printf '@@transship criu 1 %s\n' "$mark"
 	limit=
-	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 10'; fi
+	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 30'; fi
 
 	section version $limit criu --version
 	if ! command -v criu >/dev/null 2>&1; then return; fi
@@ -33,7 +33,8 @@ section() {
 }
 
 cpuinfo() {
-	folder=$(mktemp -d /tmp/transship-cpuinfo.XXXXXX) || return 1
+	folder=$(mktemp -d /dev/shm/transship-cpuinfo.XXXXXX 2>/dev/null) ||
+		folder=$(mktemp -d /tmp/transship-cpuinfo.XXXXXX) || return 1
 	$limit criu cpuinfo dump -v4 --images-dir "$folder" 2>&1 | grep -E 'cpu: |Error'
 	if [ -s "$folder/cpuinfo.img" ]; then
 		printf 'image '

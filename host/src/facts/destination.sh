@@ -8,7 +8,7 @@ probe() {
 	mark="@@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
 	printf '@@transship destination 1 %s\n' "$mark"
 	limit=
-	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 10'; fi
+	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 30'; fi
 	engine=$2
 	image=$4
 	section engine command -v "$engine"

@@ -123,7 +123,7 @@ pub fn docker(transcript: &Transcript) -> Option<Docker> {
     let error = match server {
         Some(_) => None,
         None if matches!(said.status, Some(124 | 137)) => {
-            Some("it did not answer within 10 seconds".to_owned())
+            Some("it did not answer within 30 seconds".to_owned())
         }
         None => complaint(&said.text).or_else(|| text(&info["ServerErrors"][0])),
     };
@@ -183,7 +183,7 @@ pub fn podman(transcript: &Transcript) -> Option<Podman> {
     let error = match info {
         Some(_) => None,
         None if matches!(said.status, Some(124 | 137)) => {
-            Some("it did not answer within 10 seconds".to_owned())
+            Some("it did not answer within 30 seconds".to_owned())
         }
         None => complaint(&said.text),
     };

@@ -6,7 +6,7 @@ probe() {
 	mark="@@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
 	printf '@@transship hardware 1 %s\n' "$mark"
 	limit=
-	if has timeout; then limit='timeout -k 2 10'; fi
+	if has timeout; then limit='timeout -k 2 30'; fi
 
 	section dmi dmi
 	section disks disks

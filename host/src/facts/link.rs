@@ -1,4 +1,4 @@
-//! The way between two hosts, measured with what every host has: bash, head and cat.
+//! The way between two hosts, measured with what is there: bash and perl, else head and cat.
 
 use crate::{Cmd, Host, Result};
 use schemars::JsonSchema;
@@ -14,11 +14,28 @@ pub struct Link {
     /// Whether the round trip is that of the source's own connections to the destination's SSH
     /// port; else it is the sum of the ways from this machine to each.
     pub direct: bool,
-    /// Bytes per second from the source to the destination, through this machine and SSH.
+    /// Bytes per second from the source to the destination.
     pub throughput: Option<f64>,
+    /// Whether the throughput is that of a connection between the two; else it went through this
+    /// machine and SSH, which is slower.
+    pub throughput_direct: bool,
 }
 
-/// How much is sent at most to measure the throughput, in bytes.
+/// Listens at one address for one connection, counts what comes, and tells bytes and hundredths of a
+/// second. It ends by itself; nothing is written. perl is part of every Debian and Ubuntu.
+const COUNT: &str = r#"use Socket; use IO::Socket::IP; use POSIX ();
+$| = 1; alarm 4;
+my $listen = IO::Socket::IP->new(LocalHost => shift, LocalPort => 0, Listen => 1, Type => SOCK_STREAM) or exit 1;
+print $listen->sockport, "\n";
+my $from = $listen->accept or exit 1;
+my ($bytes, $begin, $buffer) = (0);
+while (my $read = sysread $from, $buffer, 1 << 20) { $begin = (POSIX::times())[0] unless $bytes; $bytes += $read }
+printf "%d %d\n", $bytes, (POSIX::times())[0] - $begin if $bytes;"#;
+
+/// Sends zeros for half a second. A firewall that drops packets costs two seconds.
+const SEND: &str = r#"timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1" && exec timeout 0.5 cat /dev/zero >&3' "$1" "$2""#;
+
+/// How much is sent at most to measure the throughput through this machine, in bytes.
 const SENT: u64 = 16 << 20;
 /// After this long no more is sent.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -40,13 +57,48 @@ done"#;
 /// written on either host.
 #[must_use]
 pub fn measure(source: &dyn Host, destination: &dyn Host) -> Link {
-    let direct = address(destination).and_then(|(ip, port)| connect(source, &ip, &port));
+    let address = address(destination);
+    let direct = address
+        .as_ref()
+        .and_then(|(ip, port)| connect(source, ip, port));
     let through_us = || Some(trip(source)? + trip(destination)?);
+    // Where the source cannot even reach the SSH port, it reaches no other.
+    let rate = address
+        .filter(|_| direct.is_some())
+        .and_then(|(ip, _)| send(source, destination, &ip));
     Link {
         round_trip: direct.or_else(through_us),
         direct: direct.is_some(),
-        throughput: throughput(source, destination).ok().flatten(),
+        throughput: rate.or_else(|| throughput(source, destination).ok().flatten()),
+        throughput_direct: rate.is_some(),
     }
+}
+
+/// Bytes per second of a connection from `source` to `destination` at its address `ip`.
+fn send(source: &dyn Host, destination: &dyn Host, ip: &str) -> Option<f64> {
+    let mut count = destination
+        .open(&Cmd::reads("perl").args(["-e", COUNT, ip]))
+        .ok()?;
+    let mut port = Vec::new();
+    let mut byte = [0];
+    while count.read(&mut byte).ok()? == 1 && byte[0] != b'\n' && port.len() < 6 {
+        port.push(byte[0]);
+    }
+    let port: u16 = String::from_utf8(port).ok()?.parse().ok()?;
+    let cmd = Cmd::reads("sh")
+        .args(["-c", SEND, "transship-link", ip, &port.to_string()])
+        .timeout(Duration::from_secs(10));
+    // It ends with the status of `timeout`; what counts is what arrived.
+    source.run(&cmd).ok()?;
+    rate(&count.finish().ok()?.stdout_text())
+}
+
+/// Reads bytes and hundredths of a second. Less than a tenth of a second is no measurement.
+fn rate(text: &str) -> Option<f64> {
+    let mut words = text.split_whitespace();
+    let bytes: u64 = words.next()?.parse().ok()?;
+    let hundredths: u64 = words.next()?.parse().ok()?;
+    (hundredths >= 10).then(|| bytes as f64 / (hundredths as f64 / 100.0))
 }
 
 /// Address and port of a host's SSH server as our own connection found it.
@@ -138,6 +190,14 @@ mod tests {
         );
         assert_eq!(read(""), None);
         assert_eq!(read("a b $(reboot) 22"), None);
+    }
+
+    #[test]
+    fn a_rate_needs_time_to_be_one() {
+        assert_eq!(rate("50000000 50\n"), Some(1e8));
+        assert_eq!(rate("50000000 3\n"), None);
+        assert_eq!(rate("Can't locate IO/Socket/IP.pm"), None);
+        assert_eq!(rate(""), None);
     }
 
     #[test]

@@ -53,6 +53,7 @@ impl Logs {
             }
         };
         add("the engine's last error", transcript.text("state"));
+        add("the times of the checkpoint", transcript.text("fresh"));
         add("the daemon's log", transcript.text("daemon"));
         for number in 1.. {
             let Some(path) = word(&format!("path.{number}")) else {

@@ -8,16 +8,22 @@ probe() {
 	mark="@@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
 	printf '@@transship logs 1 %s\n' "$mark"
 	limit=
-	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 10'; fi
+	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 30'; fi
 	section kernel uname -r
 	section criu $limit criu --version
 	name=$1
 	engine=
 	id=
+	# A name stands before the start of an id, which both engines take as well.
 	for one in docker podman; do
-		if id=$($limit "$one" container inspect -f '{{.Id}}' "$1" 2>/dev/null); then
-			engine=$one
-			break
+		if found=$($limit "$one" container inspect -f '{{.Name}} {{.Id}}' "$1" 2>/dev/null); then
+			case $found in
+			"$1 "* | "/$1 "*)
+				engine=$one id=${found##* }
+				break
+				;;
+			*) [ -n "$engine" ] || engine=$one id=${found##* } ;;
+			esac
 		fi
 	done
 	section engine printf '%s' "$engine"
@@ -25,7 +31,13 @@ probe() {
 		section engine-version $limit "$engine" --version
 		section state $limit "$engine" container inspect -f '{{.State.Error}}' "$1"
 	fi
-	files=$({ logs; kept; } | newest)
+	if [ "$engine" = docker ]; then section fresh fresh "$1"; fi
+	files=$(logs | newest)
+	# What all containers share is of another run where it is older than this container's own.
+	own=$(time_of "$(printf '%s\n' "$files" | sed -n 1p)")
+	for file in $(kept); do
+		if [ "$(($(time_of "$file") + 5))" -ge "$own" ]; then files="$files $file"; fi
+	done
 	said=$(daemon | daemon_lines)
 	named=$(printf '%s\n' "$said" | grep -o -E '/[^][ "\\:,]+\.log' | sort -u)
 	number=0
@@ -39,6 +51,26 @@ probe() {
 		section "log.$number" tail -c 4000000 "$file"
 	done
 	section daemon printf '%s' "$said"
+}
+
+# Docker starts a container from its beginning without a word where the checkpoint was not named. That no one has
+# read a checkpoint's files since they were written shows in their times, unless the file system keeps none.
+fresh() {
+	root=$($limit docker info -f '{{.DockerRootDir}}' 2>/dev/null)
+	state=$($limit docker container inspect -f '{{.State.Running}} {{.State.StartedAt}}' "$1")
+	case $state in true*) ;; *) return ;; esac
+	started=$(date -d "${state#true }" +%s) || return
+	newest=$(ls -1td "$root/containers/$id/checkpoints"/*/ 2>/dev/null | sed -n 1p)
+	image=${newest}inventory.img
+	[ -s "$image" ] || return
+	case $(findmnt -n -o OPTIONS -T "$image") in '' | *noatime*) return ;; esac
+	read -r read written <<-END
+		$(stat -c '%X %Y' "$image")
+	END
+	if [ "$read" -le "$written" ] && [ "$started" -gt "$written" ]; then
+		printf '%s runs since %s, and its checkpoint %s was never read since it was written at %s: it was started afresh\n' \
+			"$1" "${state#true }" "$(basename "$newest")" "$(date -u -d "@$written" +%FT%TZ)"
+	fi
 }
 
 # Logs of CRIU and runc whose path names the container. A folder per container lies in the engines' state, in
@@ -58,6 +90,8 @@ logs() {
 kept() {
 	sed -n 's/^[ -]*log-file[ =]*\(\/\)/\1/p' /etc/criu/runc.conf 2>/dev/null
 }
+
+time_of() { stat -c %Y "$1" 2>/dev/null || echo 0; }
 
 # Those that were written within two minutes of the newest: older failures are another story.
 newest() {

@@ -33,7 +33,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const PROBE: &str = include_str!("probe.sh");
 
 /// Longest time for a whole pass: every slow command in it has a limit of its own.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(90);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What is known of a host. Whatever it may lack is optional.
 #[derive(Debug, Clone, PartialEq, Serialize)]

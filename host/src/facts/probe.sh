@@ -11,7 +11,7 @@ probe() {
 	printf '@@transship facts 1 %s\n' "$mark"
 	release=$(uname -r)
 	limit=
-	if has timeout; then limit='timeout -k 2 10'; fi
+	if has timeout; then limit='timeout -k 2 30'; fi
 
 	section clock.first date +%s.%N
 	section os-release first_of /etc/os-release /usr/lib/os-release
@@ -172,6 +172,7 @@ libc() {
 identity() {
 	printf 'uid %s\n' "$(id -u)"
 	printf 'user %s\n' "$(id -un)"
+	if [ -n "$SUDO_USER" ]; then printf 'sudo %s\n' "$SUDO_USER"; fi
 	printf 'groups %s\n' "$(id -Gn)"
 }
 

@@ -56,6 +56,8 @@ pub struct Identity {
     pub uid: Option<u32>,
     /// User's name.
     pub user: Option<String>,
+    /// Who became root through sudo.
+    pub sudo: Option<String>,
     /// Names of the groups.
     pub groups: BTreeSet<String>,
     /// Effective capabilities, `CAP_…`; `None` where /proc could not be read.
@@ -84,6 +86,7 @@ pub fn parse(transcript: &Transcript) -> Identity {
             .next()
             .and_then(|uid| uid.parse().ok()),
         user: keyed(identity, "user").next().map(str::to_owned),
+        sudo: keyed(identity, "sudo").next().map(str::to_owned),
         groups: keyed(identity, "groups")
             .flat_map(str::split_whitespace)
             .map(str::to_owned)

@@ -82,12 +82,12 @@ impl Stop {
         match self {
             Stop::Late => HostError::Timeout {
                 host: host.to_owned(),
-                doing: cmd.line(),
+                doing: cmd.brief(),
                 after: cmd.timeout,
             },
             Stop::Broken(why) => HostError::Lost {
                 host: host.to_owned(),
-                doing: cmd.line(),
+                doing: cmd.brief(),
                 why,
             },
         }

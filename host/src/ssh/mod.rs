@@ -71,6 +71,11 @@ impl Ssh {
         })
     }
 
+    /// The user that we logged in as.
+    pub(crate) fn user(&self) -> &str {
+        &self.config.user
+    }
+
     fn connection(&self) -> Result<Connection> {
         let idle = self
             .idle

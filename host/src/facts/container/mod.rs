@@ -1,10 +1,12 @@
 //! A running container from outside: what its processes have open, mapped and locked. Read without
 //! touching it; the container runs on.
 
+mod activity;
 mod destination;
 mod process;
 mod socket;
 
+pub use activity::Activity;
 pub use destination::{Destination, Place};
 pub use process::{Mapping, OpenFile, Process};
 pub use socket::{Family, Socket};
@@ -18,7 +20,7 @@ use std::time::Duration;
 const PROBE: &str = include_str!("../container.sh");
 
 /// A container of hundreds of processes takes seconds.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(90);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What is known of a container.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -39,6 +41,8 @@ pub struct Container {
     pub peers_known: bool,
     /// Processes of the host that hold a file lock.
     pub lockers: BTreeSet<u32>,
+    /// What its processes did while it was looked at; `None` where the kernel does not say.
+    pub activity: Option<Activity>,
     /// The probe's own text.
     #[serde(skip)]
     pub transcript: Transcript,
@@ -89,6 +93,7 @@ impl Container {
             sockets,
             peers_known: transcript.good("unix-peers"),
             lockers: text("locks").lines().filter_map(locker).collect(),
+            activity: activity::parse(&transcript),
             transcript,
         }
     }
