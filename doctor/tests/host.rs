@@ -18,6 +18,11 @@ type Fault = (
 
 const KERNEL: &str = "6.18.44-fc-v657\n";
 const CRIU: &str = "Version: 4.2.1\n";
+/// Our runtime is registered.
+const RUNTIME: (&str, &str) = (
+    "\"Runtimes\":{",
+    "\"Runtimes\":{\"transship\":{\"path\":\"/usr/local/bin/transship-runtime\"},",
+);
 
 /// What is changed on the Debian 13 host, the check that must notice, and what it says; one a line.
 #[rustfmt::skip]
@@ -53,7 +58,6 @@ fn faults() -> Vec<Fault> {
         ("criu.present", vec![("criu /usr/sbin/criu\n", "")], Fail, "not installed"),
         ("criu.present", vec![criu("Version: 3.6\n")], Fail, "CRIU 3.6 is too old"),
         ("criu.present", vec![criu("error while loading shared libraries\n")], Fail, "loading shared"),
-        ("criu.cache", vec![("\nkdat 1", "\nkdat 0")], Warn, "older than CRIU"),
         ("criu.configuration", vec![("begin criu-files\n", "begin criu-files\nfile /etc/criu/runc.conf\n: leave-running\n")], Warn, "`leave-running`"),
         ("criu.vvar-split", vec![criu("Version: 3.17.1\n")], Fail, "CRIU 3.17.1"),
         ("criu.socket-options", vec![criu("Version: 4.1.1\n")], Fail, "Linux 6.18.44-fc-v657, CRIU 4.1.1"),
@@ -64,7 +68,7 @@ fn faults() -> Vec<Fault> {
         ("criu.pagemap-scan", vec![kernel("6.7.4\n"), criu("Version: 3.19\n")], Warn, "Linux 6.7.4"),
         ("criu.vdso-hash", vec![("\nx86_64\ndoc\n", "\naarch64\ndoc\n"), criu("Version: 4.0\n")], Warn, "aarch64"),
         ("criu.vdso-abi", vec![("\nx86_64\ndoc\n", "\naarch64\ndoc\n"), criu("Version: 4.1\n")], Fail, "aarch64"),
-        ("criu.compat-vdso", vec![criu("Version: 3.17\n")], Fail, "CONFIG_IA32_EMULATION"),
+        ("criu.compat-vdso", vec![criu("Version: 3.17\n")], Warn, "CONFIG_IA32_EMULATION"),
         ("criu.rseq", vec![criu("Version: 3.16.1\n")], Fail, "glibc 2.41"),
         ("criu.rseq-kernel", vec![kernel("5.10.0\n")], Fail, "Linux 5.10.0"),
         ("criu.rseq-size", vec![criu("Version: 3.17.1\n")], Fail, "CRIU 3.17.1"),
@@ -88,6 +92,8 @@ fn faults() -> Vec<Fault> {
         ("engine.docker-version", vec![docker("\"Version\":\"25.0.2\",\"ApiVersion\":\"1.45\",\"MinAPIVersion\"")], Warn, "does not find"),
         ("engine.docker-version", vec![docker("\"Version\":\"28.5.2\",\"ApiVersion\":\"1.45\",\"MinAPIVersion\"")], Ok, "through transship's runtime"),
         ("engine.docker-experimental", vec![("\"Experimental\":true", "\"Experimental\":false"), ("\"ExperimentalBuild\":true", "\"ExperimentalBuild\":false")], Warn, "off"),
+        ("engine.docker-runtime", vec![], Warn, "no runtime `transship`"),
+        ("engine.docker-runtime", vec![("\"Runtimes\":{", "\"Runtimes\":{\"transship\":{\"path\":\"/opt/other\"},")], Fail, "/opt/other instead of"),
         ("engine.docker-rootless", vec![("[\"name=seccomp,profile=builtin\"]", "[\"name=rootless\"]")], Fail, "without root"),
         ("engine.docker-storage", vec![("\"Driver\":\"overlay2\"", "\"Driver\":\"overlayfs\"")], Warn, "image store"),
         ("engine.docker-storage", vec![("\"Driver\":\"overlay2\"", "\"Driver\":\"zfs\"")], Warn, "zfs"),
@@ -105,6 +111,7 @@ fn faults() -> Vec<Fault> {
         ("engine.podman-cgroup", vec![], Warn, "cgroup v1"),
         ("network.filter", vec![("\niptables /usr/sbin/iptables", ""), ("\niptables-save /usr/sbin/iptables-save", "")], Warn, "only nftables"),
         ("network.filter", vec![("\niptables /usr/sbin/iptables", ""), ("\nnft /usr/sbin/nft", "")], Fail, "neither"),
+        ("network.filter", vec![("\niptables v1.8.11 (nf_tables)", "\n{] 2J")], Warn, "{] 2J"),
         ("network.locks", vec![("begin iptables-chains\n", "begin iptables-chains\n:CRIU - [0:0]\n")], Warn, ":CRIU"),
         ("security.apparmor", vec![("begin lsm\n", "begin lsm\napparmor Y\napparmor_parser AppArmor parser version 4.0.1\n"), docker("\"Version\":\"25.0.5\",\"ApiVersion\":\"1.45\",\"MinAPIVersion\"")], Warn, "AppArmor 4.0.1 with Docker 25.0.5"),
         ("security.selinux", vec![("begin lsm\n", "begin lsm\nselinux Enforcing\n"), ("begin packages\n", "begin packages\ncontainer-selinux 2.170.0-1.el8\n")], Warn, "2.170.0"),
@@ -125,6 +132,7 @@ fn every_check_of_a_host_has_been_seen_good_and_bad() {
     let mut good: BTreeSet<String> = BTreeSet::new();
     for report in [
         judged_with_criu(&[]),
+        judged(TRIXIE, &[RUNTIME]),
         judged(XENIAL, &[]),
         judged(CLIENT, &[]),
     ] {
@@ -140,6 +148,7 @@ fn every_check_of_a_host_has_been_seen_good_and_bad() {
             "kernel.config-",
             "criu.feature-",
             "criu.works",
+            "criu.cache",
             "space.disk",
             "kernel.soft-dirty",
         ];
@@ -181,12 +190,13 @@ fn the_tightest_disk_of_an_engine_counts() {
 fn a_healthy_host_has_no_failure_and_only_true_warnings() {
     let report = judged_with_criu(&[]);
     assert!(report.passes(false), "{:#?}", ids(&report, Fail));
-    // Each is so on that host: no CAP_SYS_RESOURCE, no soft-dirty, Podman 5 on cgroup v1.
+    // Each is so on that host: no CAP_SYS_RESOURCE, no soft-dirty, no runtime of ours, Podman 5 on cgroup v1.
     assert_eq!(
         ids(&report, Warn),
         [
             "system.capabilities",
             "kernel.soft-dirty",
+            "engine.docker-runtime",
             "engine.podman-cgroup"
         ]
     );
@@ -274,7 +284,7 @@ fn features_of_criu_are_each_noticed() {
         assert_eq!(verdict.status == Ok, harmless, "{verdict:#?}");
         assert_ne!(verdict.sentence, format!("{feature} is there"));
         let report = judged_with_criu(&[(&end, &format!("end feature.{feature} 124"))]);
-        expect(&report, &meta.id, Warn, "10 seconds");
+        expect(&report, &meta.id, Warn, "30 seconds");
     }
     let report = judged_with_criu(&[
         ("uffd-noncoop is supported", ""),
@@ -286,6 +296,41 @@ fn features_of_criu_are_each_noticed() {
         "end feature.mem_dirty_track 0",
     )]);
     expect(&report, "kernel.soft-dirty", Ok, "pre-copy is possible");
+}
+
+#[test]
+fn the_order_of_debians_security_modules_is_not_held_against_it() {
+    let report = judged(
+        TRIXIE,
+        &[
+            (CRIU, "Version: 4.1\n"),
+            (
+                "begin lsm\n",
+                "begin lsm\nlist lockdown,capability,landlock,yama,apparmor,tomoyo,bpf,ipe,ima,evm\napparmor Y\n",
+            ),
+        ],
+    );
+    assert!(!ids(&report, Warn).contains(&"criu.bpf-lsm"));
+}
+
+#[test]
+fn a_criu_that_does_not_end_says_so() {
+    let facts = Facts::parse(TRIXIE);
+    let criu = CriuCheck::parse(&edited(
+        TRIXIE_CRIU,
+        &[("Looks good.", ""), ("end check 0", "end check 124")],
+    ));
+    let subject = Subject {
+        name: "root@a",
+        facts: &facts,
+        criu: Some(&criu),
+    };
+    let report = doctor::check::host(&subject);
+    expect(&report, "criu.works", Fail, "did not end in time");
+    assert_eq!(
+        report.verdict("criu.works").unwrap().fix,
+        ["criu check -v4", "transship provision root@a"]
+    );
 }
 
 #[test]
@@ -352,4 +397,18 @@ fn a_report_is_json() {
     assert_eq!(json["groups"][0]["group"], "system");
     assert_eq!(json["groups"][0]["verdicts"][0]["status"], "ok");
     assert!(CriuCheck::parse("").features.is_empty());
+}
+
+#[test]
+fn an_old_cache_is_told_of_only_where_criu_fails() {
+    let facts = Facts::parse(&edited(TRIXIE, &[("\nkdat 1", "\nkdat 0")]));
+    for (criu, status) in [(TRIXIE_CRIU, Ok), (OLD_CRIU, Warn)] {
+        let criu = CriuCheck::parse(criu);
+        let subject = Subject {
+            name: "root@a",
+            facts: &facts,
+            criu: Some(&criu),
+        };
+        expect(&doctor::check::host(&subject), "criu.cache", status, "");
+    }
 }

@@ -248,6 +248,7 @@ fn what_was_measured_between_the_hosts_is_judged() {
             direct: true,
             round_trip,
             throughput,
+            throughput_direct: true,
         };
         pair(&[], &[OTHER], Some(link), None)
     };

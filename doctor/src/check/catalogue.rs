@@ -91,6 +91,13 @@ fn judge<T: ?Sized>(check: &Check<T>, subject: &T, names: &[(&str, &str)]) -> Ve
         });
     let meta = &check.meta;
     let bad = matches!(outcome.status, Status::Warn | Status::Fail);
+    let found = outcome.found.as_deref().map(tidy);
+    let sentence = tidy(&outcome.sentence);
+    let outcome = Outcome {
+        found,
+        sentence,
+        ..outcome
+    };
     Verdict {
         id: meta.id.to_string(),
         group: meta.group,
@@ -106,6 +113,22 @@ fn judge<T: ?Sized>(check: &Check<T>, subject: &T, names: &[(&str, &str)]) -> Ve
         },
         sentence: outcome.sentence,
         ignored: false,
+    }
+}
+
+/// Lines of `found` that are shown: a program that fails may print any amount.
+const LINES: usize = 20;
+
+/// Foreign text without what would steer a terminal, and not longer than a person reads.
+fn tidy(text: &str) -> String {
+    let printable = |c: &char| !c.is_control() || *c == '\n';
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.replace('\t', " ").chars().filter(printable).collect())
+        .collect();
+    match lines.len().checked_sub(LINES) {
+        None | Some(0) => lines.join("\n"),
+        Some(more) => format!("{}\n({more} more lines)", lines[..LINES].join("\n")),
     }
 }
 
@@ -180,6 +203,14 @@ mod tests {
             "transship provision 'root@my host'"
         );
         assert_eq!(general_fix("`a`, then `b`", &names), "`a`, then `b`");
+    }
+
+    #[test]
+    fn foreign_text_neither_steers_the_terminal_nor_fills_it() {
+        assert_eq!(tidy("a\tb\0\u{1b}[2Jc"), "a b[2Jc");
+        let long = tidy(&"line\n".repeat(3000));
+        assert_eq!(long.lines().count(), LINES + 1);
+        assert!(long.ends_with("(2980 more lines)"), "{long}");
     }
 
     #[test]

@@ -44,7 +44,7 @@ struct Fault {
     flag: Option<String>,
     cgroup: Option<u32>,
     setting: Option<String>,
-    lsm: Option<String>,
+    lsm_before_apparmor: Option<String>,
     #[serde(default)]
     apparmor: bool,
     #[serde(default)]
@@ -92,7 +92,7 @@ enum Condition<'f> {
     Flag(&'f str),
     Cgroup(u32),
     Setting(&'f str),
-    Lsm(&'f str),
+    LsmFirst(&'f str),
     AppArmor,
     IptablesNft,
     NoIpv6,
@@ -112,7 +112,9 @@ impl Condition<'_> {
             Condition::Flag(flag) => format!("a processor with {flag}"),
             Condition::Cgroup(number) => format!("cgroup v{number}"),
             Condition::Setting(option) => format!("a kernel with CONFIG_{option}"),
-            Condition::Lsm(name) => format!("a host with the security module {name}"),
+            Condition::LsmFirst(name) => {
+                format!("a host with the security module {name} before AppArmor")
+            }
             Condition::AppArmor => "a host with AppArmor".to_owned(),
             Condition::IptablesNft => "iptables that writes nftables rules".to_owned(),
             Condition::NoIpv6 => "a host without IPv6".to_owned(),
@@ -149,7 +151,11 @@ impl Condition<'_> {
                 Setting::Unknown => Err("the kernel's configuration is found nowhere"),
                 setting => Ok(setting != Setting::Off),
             },
-            Condition::Lsm(name) => Ok(facts.lsm.active.iter().any(|active| active == name)),
+            Condition::LsmFirst(name) => {
+                let place =
+                    |module: &str| facts.lsm.active.iter().position(|active| active == module);
+                Ok(place(name) < place("apparmor") && place(name).is_some())
+            }
             Condition::AppArmor => {
                 let apparmor = facts.lsm.apparmor.as_ref();
                 Ok(apparmor.is_some_and(|apparmor| apparmor.enabled))
@@ -193,7 +199,7 @@ impl Fault {
             self.flag.as_deref().map(Condition::Flag),
             self.cgroup.map(Condition::Cgroup),
             self.setting.as_deref().map(Condition::Setting),
-            self.lsm.as_deref().map(Condition::Lsm),
+            self.lsm_before_apparmor.as_deref().map(Condition::LsmFirst),
             self.apparmor.then_some(Condition::AppArmor),
             self.iptables_nft.then_some(Condition::IptablesNft),
             self.no_ipv6.then_some(Condition::NoIpv6),

@@ -12,6 +12,9 @@ use super::subject::Subject;
 use engine::Container as Inspected;
 use host::facts::container::{Container, Destination, OpenFile, Place, Process};
 
+/// Options of CRIU's that `podman container checkpoint` and `restore` have too.
+const PODMAN_SWITCHES: [&str; 2] = ["tcp-established", "file-locks"];
+
 /// A container under examination.
 #[derive(Debug, Clone, Copy)]
 pub struct Inmate<'a> {
@@ -92,14 +95,37 @@ impl<'a> Inmate<'a> {
         self.container.engine.as_deref() == Some("podman")
     }
 
-    /// The value of an option in CRIU's configuration for runc, empty for a switch. Engines give
-    /// CRIU their own answers, and only this file stands above them.
+    /// The program of its engine, for commands to paste.
+    fn engine(&self) -> &'static str {
+        if self.podman() { "podman" } else { "docker" }
+    }
+
+    /// Whether crun runs it. runc has CRIU read /etc/criu/runc.conf above all that the engine asks
+    /// for; crun names no file, so that only CRIU's own default.conf is read, below what is asked.
+    fn crun(&self) -> bool {
+        self.podman()
+            && self.inspected.is_some_and(|inspected| {
+                let runtime = inspected.raw()["OCIRuntime"].as_str();
+                runtime.is_some_and(|runtime| runtime.rsplit('/').next() == Some("crun"))
+            })
+    }
+
+    /// The value of an option in the configuration that CRIU reads for this container, empty for a
+    /// switch. What Podman has an option for, it always tells crun's CRIU itself.
     fn criu_option(&self, name: &str) -> Option<&'a str> {
+        let file_name = if self.crun() {
+            if PODMAN_SWITCHES.contains(&name) {
+                return None;
+            }
+            "/default.conf"
+        } else {
+            "/runc.conf"
+        };
         let criu = self.source.facts.criu.as_ref()?;
         let mut lines = criu
             .configuration
             .iter()
-            .filter(|(file, _)| file.ends_with("runc.conf"))
+            .filter(|(file, _)| file.ends_with(file_name))
             .flat_map(|(_, lines)| lines);
         lines.find_map(|line| {
             let rest = line.trim().trim_start_matches('-').strip_prefix(name)?;
@@ -111,15 +137,15 @@ impl<'a> Inmate<'a> {
     /// How to switch an option of CRIU's on.
     fn switch_on(&self, option: &str) -> String {
         let switch = option.split(' ').next().unwrap_or_default();
-        let has_switch = matches!(switch, "tcp-established" | "file-locks");
-        if self.podman() && has_switch {
+        if self.podman() && PODMAN_SWITCHES.contains(&switch) {
             format!(
                 "podman container checkpoint --{switch} {}   # and --{switch} at the restore",
                 self.name
             )
         } else {
+            let file = if self.crun() { "default" } else { "runc" };
             format!(
-                "echo {} >>/etc/criu/runc.conf   # on both hosts",
+                "echo {} >>/etc/criu/{file}.conf   # on both hosts",
                 host::quote(option)
             )
         }

@@ -4,8 +4,10 @@ use super::{Inmate, count, files, some};
 use crate::check::catalogue::{Check, meta};
 use crate::check::subject::Subject;
 use crate::check::verdict::{Group, Outcome};
-use engine::Container as Inspected;
+use engine::{Container as Inspected, Network};
 use host::facts::container::Destination;
+use serde_json::Value;
+use std::collections::BTreeSet;
 
 pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
     vec![
@@ -57,8 +59,8 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
             meta(
                 "container.ports",
                 Group::Container,
-                "Its published ports are free at the destination",
-                "what listens on the destination. It fails where a published port is in use",
+                "Its ports are free at the destination",
+                "what listens on the destination. It fails where a published port is in use, or in the host's own network one that the container listens at",
                 "the engine publishes the same ports there, and a port has one listener",
                 "`ss -lptn` on the destination names who listens; end it, or publish other ports",
             ),
@@ -68,8 +70,8 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
             meta(
                 "container.networks",
                 Group::Container,
-                "Its networks are at the destination, and its address is free",
-                "user-defined networks by name, and containers in them that have the same address. It fails where one is missing or the address is taken",
+                "Its networks are at the destination, and addresses that it needs are free",
+                "user-defined networks by name, and containers in them that have the same address. It fails where a network is missing, or where an address is taken that the container was given by hand or that its sockets are bound to",
                 "the container joins the same networks, and open connections need the same address",
                 "`docker network create --subnet SUBNET NAME` on the destination, as on the source",
             ),
@@ -97,21 +99,30 @@ fn name(inmate: &Inmate<'_>, _: &Inspected, host: &Subject<'_>, answers: &Destin
     if !answers.name_taken {
         return Outcome::ok(format!("no container is called {} there", inmate.name));
     }
+    let fix = if inmate.podman() {
+        format!(
+            "ssh {} podman rename {1} {1}-before",
+            host::quote(host.name),
+            inmate.name
+        )
+    } else {
+        format!(
+            "transship migrate {0} --from {1} --to {2} --name {0}-2",
+            inmate.name,
+            host::quote(inmate.source.name),
+            host::quote(host.name)
+        )
+    };
     Outcome::fail(format!(
         "a container called {} is there already",
         inmate.name
     ))
     .found(format!("{} knows one", host.name))
-    .fix(format!(
-        "transship migrate {0} --from {1} --to {2} --name {0}-2",
-        inmate.name,
-        host::quote(inmate.source.name),
-        host::quote(host.name)
-    ))
+    .fix(fix)
 }
 
 fn image(
-    _: &Inmate<'_>,
+    inmate: &Inmate<'_>,
     inspected: &Inspected,
     host: &Subject<'_>,
     answers: &Destination,
@@ -120,7 +131,8 @@ fn image(
     let wanted = inspected.image_id();
     let image = inspected.image_ref();
     let fix = format!(
-        "docker save {} | ssh {} docker load",
+        "{0} save {1} | ssh {2} {0} load",
+        inmate.engine(),
         host::quote(image),
         host::quote(host.name)
     );
@@ -159,8 +171,9 @@ fn mounts(
     if !missing.is_empty() {
         return Outcome::fail("something mounted into the container is missing at the destination")
             .found(some(&missing))
+            .fix("transship migrate --copy-bind ...   # copies folders along")
             .fix(format!(
-                "copy it there: rsync -a FOLDER/ {}:FOLDER/",
+                "or copy it there: rsync -a FOLDER/ {}:FOLDER/",
                 host.name
             ));
     }
@@ -209,7 +222,7 @@ fn changed(
 }
 
 fn ports(
-    _: &Inmate<'_>,
+    inmate: &Inmate<'_>,
     inspected: &Inspected,
     host: &Subject<'_>,
     answers: &Destination,
@@ -233,48 +246,116 @@ fn ports(
             }
         }
     }
-    if taken.is_empty() {
-        return Outcome::ok(format!(
-            "{}, all free there",
-            count(published, "published port")
-        ));
+    // In the host's own network nothing is published: the program listens there itself.
+    if inspected.raw()["HostConfig"]["NetworkMode"].as_str() == Some("host") {
+        let own = inmate.container.own_sockets();
+        let listening = own.iter().filter(|socket| socket.listens());
+        let ports: BTreeSet<u16> = listening.map(|socket| socket.port).collect();
+        published += ports.len();
+        let ports = ports
+            .into_iter()
+            .filter(|port| answers.listens(*port, false));
+        taken.extend(ports.map(|port| format!("port {port}, where it listens itself")));
     }
-    Outcome::fail("a published port is in use at the destination")
+    if taken.is_empty() {
+        return Outcome::ok(format!("{}, all free there", count(published, "port")));
+    }
+    Outcome::fail("a port of the container is in use at the destination")
         .found(some(&taken))
         .fix(format!("ssh {} ss -lptn", host::quote(host.name)))
 }
 
 fn networks(
-    _: &Inmate<'_>,
+    inmate: &Inmate<'_>,
     inspected: &Inspected,
     host: &Subject<'_>,
     answers: &Destination,
 ) -> Outcome {
-    let mut bad = Vec::new();
+    let (mut bad, mut fixes) = (Vec::new(), Vec::new());
     for network in inspected.networks() {
         let there = match answers.networks.get(&network.name) {
             None => continue,
             Some(None) => {
                 bad.push(format!("{} has no network {}", host.name, network.name));
+                fixes.push(create(inmate, &network, host));
                 continue;
             }
             Some(Some(there)) => there,
         };
-        let Some(address) = &network.ip else { continue };
-        let containers = there["Containers"].as_object().into_iter().flatten();
-        for (_, other) in containers {
-            let text = other["IPv4Address"].as_str().unwrap_or_default();
-            if text.split('/').next() == Some(address) {
-                bad.push(format!(
-                    "{address} belongs to {} there",
-                    other["Name"].as_str().unwrap_or("another container")
-                ));
-            }
+        let Some(address) = network
+            .ip
+            .as_ref()
+            .filter(|ip| needed(inmate, &network, ip))
+        else {
+            continue;
+        };
+        if let Some(other) = owner(there, address) {
+            bad.push(format!("{address} belongs to {other} there"));
+            fixes.push(format!(
+                "ssh {} {} network disconnect {} {other}",
+                host::quote(host.name),
+                inmate.engine(),
+                host::quote(&network.name)
+            ));
         }
     }
     if bad.is_empty() {
-        return Outcome::ok("its networks are there, and its addresses are free");
+        return Outcome::ok("its networks are there, and the addresses that it needs are free");
     }
-    Outcome::fail("a network is missing at the destination, or an address is taken")
-        .found(some(&bad))
+    let outcome = Outcome::fail("a network is missing at the destination, or an address is taken")
+        .found(some(&bad));
+    fixes.into_iter().fold(outcome, Outcome::fix)
+}
+
+/// How to make a network that the destination lacks.
+fn create(inmate: &Inmate<'_>, network: &Network, host: &Subject<'_>) -> String {
+    let subnet = network.ip.as_ref().and_then(|ip| {
+        let prefix = u8::try_from(network.prefix).ok()?;
+        let net = ipnet::Ipv4Net::new(ip.parse().ok()?, prefix).ok()?;
+        Some(format!("--subnet {} ", net.trunc()))
+    });
+    format!(
+        "ssh {} {} network create {}{}",
+        host::quote(host.name),
+        inmate.engine(),
+        subnet.unwrap_or_default(),
+        host::quote(&network.name)
+    )
+}
+
+/// Whether the container must get the same address again: it was given by the user, or a socket of
+/// its own is bound to it. Another is as good otherwise.
+fn needed(inmate: &Inmate<'_>, network: &Network, address: &str) -> bool {
+    let Some(inspected) = inmate.inspected else {
+        return false;
+    };
+    let endpoint = &inspected.raw()["NetworkSettings"]["Networks"][&network.name];
+    let given = endpoint["IPAMConfig"]["IPv4Address"].as_str() == Some(address);
+    // Podman keeps the command instead: `--ip ADDRESS` or `--ip=ADDRESS`.
+    let command = inspected.raw()["Config"]["CreateCommand"].as_array();
+    let typed = command.into_iter().flatten().any(|word| {
+        let word = word.as_str().unwrap_or_default();
+        word.rsplit('=').next() == Some(address)
+    });
+    let sockets = inmate.container.own_sockets();
+    given || typed || sockets.iter().any(|socket| socket.local == address)
+}
+
+/// The container that has an address in a network, as Docker or Podman describes it.
+fn owner<'n>(network: &'n Value, address: &str) -> Option<&'n str> {
+    let is = |text: Option<&str>| text.and_then(|text| text.split('/').next()) == Some(address);
+    let docker = network["Containers"].as_object().into_iter().flatten();
+    let docker = docker
+        .filter(|(_, one)| is(one["IPv4Address"].as_str()))
+        .map(|(id, one)| one["Name"].as_str().unwrap_or(id));
+    let podman = network["containers"].as_object().into_iter().flatten();
+    let podman = podman
+        .filter(|(_, one)| {
+            let interfaces = one["interfaces"].as_object().into_iter().flatten();
+            let mut subnets =
+                interfaces.flat_map(|(_, one)| one["subnets"].as_array().into_iter().flatten());
+            subnets.any(|subnet| is(subnet["ipnet"].as_str()))
+        })
+        .map(|(id, one)| one["name"].as_str().unwrap_or(id));
+    docker.chain(podman).next()
 }

@@ -15,7 +15,7 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "The container runs",
                 "the engine's description and /proc. It fails where there is no such container, or where it is stopped or paused",
                 "only a running container can be checkpointed, and only then can be seen what it has open",
-                "start it, or look for its name with `docker ps`",
+                "start it, or look for its name with `docker ps -a` or `podman ps -a`",
             ),
             running,
         ),
@@ -84,16 +84,20 @@ fn running(inmate: &Inmate<'_>) -> Outcome {
                 "neither Docker nor Podman of {} knows it",
                 inmate.source.name
             ))
-            .fix("docker ps -a");
+            .fix("docker ps -a")
+            .fix("podman ps -a");
     };
     if inspected.paused() {
-        return Outcome::fail(format!("{} is paused", inmate.name))
-            .fix(format!("docker unpause {}", inmate.name));
+        return Outcome::fail(format!("{} is paused", inmate.name)).fix(format!(
+            "{} unpause {}",
+            inmate.engine(),
+            inmate.name
+        ));
     }
     if inmate.container.processes.is_empty() {
         return Outcome::fail(format!("{} does not run", inmate.name))
             .found(format!("its status is {}", inspected.status()))
-            .fix(format!("docker start {}", inmate.name));
+            .fix(format!("{} start {}", inmate.engine(), inmate.name));
     }
     let processes = &inmate.container.processes;
     let threads: u32 = processes.iter().map(|process| process.threads).sum();

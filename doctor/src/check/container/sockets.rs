@@ -15,7 +15,7 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "It has no open TCP connections, or CRIU may take them",
                 "TCP sockets of its processes that are neither closed nor listening. It fails where there is one and tcp-established is not switched on",
                 "CRIU takes connections along only when asked to, since the other end must not notice the move: the container needs the same address at its destination",
-                "`echo tcp-established >>/etc/criu/runc.conf` on both hosts, or close the connections first",
+                "where both hosts' networks can give it its address: `transship migrate NAME --from A --to B --tcp-established` (Docker). For a checkpoint by hand: `echo tcp-established >>/etc/criu/runc.conf` on both hosts. Or close the connections first",
             ),
             tcp,
         ),
@@ -67,9 +67,16 @@ fn tcp(inmate: &Inmate<'_>) -> Outcome {
             count(connections.len(), "TCP connection")
         ));
     }
-    Outcome::fail("TCP connections are open, and CRIU is not told to take them along")
-        .found(some(&connections))
-        .fix(inmate.switch_on("tcp-established"))
+    let mut fail =
+        Outcome::fail("TCP connections are open, and CRIU is not told to take them along")
+            .found(some(&connections));
+    if !inmate.podman() {
+        fail = fail.fix(format!(
+            "transship migrate {} --from SOURCE --to DESTINATION --tcp-established   # tells it so",
+            inmate.name
+        ));
+    }
+    fail.fix(inmate.switch_on("tcp-established"))
         .fix("or close the connections first")
 }
 

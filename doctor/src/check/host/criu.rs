@@ -34,7 +34,7 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
                 "criu.cache",
                 Group::Criu,
                 "What CRIU remembers of the kernel is up to date",
-                "whether /run/criu.kdat is older than the program. It warns where it is",
+                "whether /run/criu.kdat is older than the program. It warns where it is and `criu check` fails",
                 "CRIU writes down what the kernel can and believes it afterwards; another CRIU on the same boot may then judge wrongly",
                 "`rm /run/criu.kdat` (CRIU writes it anew)",
             ),
@@ -82,6 +82,9 @@ fn works(subject: &Subject<'_>) -> Outcome {
     let Some(check) = subject.criu.and_then(|criu| criu.check.as_ref()) else {
         return Outcome::skip("CRIU was not asked");
     };
+    if check.good && subject.criu.is_some_and(|criu| criu.version.is_none()) {
+        return Outcome::skip("what says yes is no CRIU that is known, see criu.present");
+    }
     if check.good {
         return Outcome::ok("`criu check` says that it looks good");
     }
@@ -94,7 +97,6 @@ fn works(subject: &Subject<'_>) -> Outcome {
         .found(errors.unwrap_or(&check.text).trim().to_owned())
         .fix("criu check -v4")
         .fix(subject.provision())
-        .fix(subject.provision())
 }
 
 fn cache(subject: &Subject<'_>) -> Outcome {
@@ -102,7 +104,14 @@ fn cache(subject: &Subject<'_>) -> Outcome {
         return Outcome::skip("CRIU is not installed");
     };
     match criu.cache {
-        Some((written, Some(installed))) if written < installed => {
+        // CRIU throws away the cache of another build; of the same one only a failure makes it suspect.
+        Some((written, Some(installed)))
+            if written < installed
+                && subject
+                    .criu
+                    .and_then(|criu| criu.check.as_ref())
+                    .is_some_and(|check| !check.good) =>
+        {
             Outcome::warn("CRIU's cache is older than CRIU")
                 .found("/run/criu.kdat was written before the program was installed")
                 .fix("rm /run/criu.kdat")

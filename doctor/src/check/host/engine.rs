@@ -67,6 +67,17 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
         ),
         Check::new(
             meta(
+                "engine.docker-runtime",
+                Group::Engine,
+                "Docker knows transship's runtime",
+                "the runtimes that `docker info` names. It warns where transship's is not among them, and fails where that name is another program's; Docker before 17.11 restores from a folder of choice, and is not asked for one",
+                "modes other than tarball have the destination's Docker restore through it. A migration registers it where it is missing, which writes /etc/docker/daemon.json and has the daemon reread it",
+                "`transship provision HOST`",
+            ),
+            docker_runtime,
+        ),
+        Check::new(
+            meta(
                 "engine.docker-rootless",
                 Group::Engine,
                 "Docker runs as root",
@@ -207,6 +218,27 @@ fn experimental(subject: &Subject<'_>) -> Outcome {
             "Docker {} without \"experimental\": true",
             docker.text
         )),
+    }
+}
+
+fn docker_runtime(subject: &Subject<'_>) -> Outcome {
+    let Some(docker) = subject.docker() else {
+        return Outcome::skip("there is no Docker daemon that answers");
+    };
+    let name = runtime::REGISTERED;
+    match docker.runtimes.get(name) {
+        Some(Some(path)) if path != runtime::PATH => {
+            Outcome::fail(format!("Docker's runtime `{name}` is another program"))
+                .found(format!("{path} instead of {}", runtime::PATH))
+        }
+        Some(_) => Outcome::ok("Docker knows transship's runtime"),
+        None if docker.version < Some(Version::new(17, 11, 0)) => Outcome::skip(format!(
+            "Docker {} restores from a folder of choice, with mode tarball",
+            docker.text
+        )),
+        None => Outcome::warn("Docker does not know transship's runtime yet")
+            .found(format!("no runtime `{name}` in docker info"))
+            .fix(subject.provision()),
     }
 }
 

@@ -230,7 +230,7 @@ fn judge(subject: &Subject<'_>, feature: &str, without: Without) -> Outcome {
         (Feature::Unknown, _) => Outcome::skip(format!("this CRIU does not know {feature}")),
         (Feature::NotJudged, _) => Outcome::skip("CRIU does not start, see criu.works"),
         (Feature::TimedOut, _) => Outcome::warn(format!("CRIU did not answer about {feature}"))
-            .found("no answer within 10 seconds")
+            .found("no answer within 30 seconds")
             .fix(format!("criu check --feature {feature} -v4")),
         (Feature::Missing, Nothing) => Outcome::ok(format!("CRIU does without {feature}")),
         (Feature::Missing, Limits) => {

@@ -12,7 +12,7 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
                 "network.filter",
                 Group::Network,
                 "CRIU can lock a container's network",
-                "whether iptables (with iptables-restore) or nft is installed. It fails where both are missing, and warns where only nft is there",
+                "whether iptables (with iptables-restore) or nft is installed. It fails where both are missing, and warns where only nft is there or iptables does not answer",
                 "while a container is frozen its connections must not be answered; CRIU uses iptables for that unless it is told to use nftables",
                 "install the package iptables",
             ),
@@ -57,10 +57,15 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
 fn filter(subject: &Subject<'_>) -> Outcome {
     let tools = &subject.facts.tools;
     match (tools.get("iptables"), tools.contains_key("nft")) {
-        (Some(iptables), _) => Outcome::ok(match &iptables.text {
-            Some(text) => text.lines().next().unwrap_or_default().trim().to_owned(),
-            None => "iptables is installed".to_owned(),
-        }),
+        (Some(iptables), _) => match iptables.text.as_deref() {
+            None => Outcome::ok("iptables is installed"),
+            Some(text) if text.trim_start().starts_with("iptables v") => {
+                Outcome::ok(text.lines().next().unwrap_or_default().trim())
+            }
+            Some(text) => Outcome::warn("iptables does not say its version")
+                .found(text.to_owned())
+                .fix("iptables --version, and mend what it says"),
+        },
         (None, true) => Outcome::warn("iptables is not installed, only nftables")
             .found("nft in PATH, no iptables")
             .because("CRIU locks a network with iptables unless its configuration says `network-lock nftables`")

@@ -65,7 +65,7 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
                 "Commands run as root",
                 "the user id of the commands on the host",
                 "CRIU freezes and rebuilds processes of other users, and both Docker's and Podman's checkpoints are for root alone",
-                "log in as root (`root@HOST`)",
+                "log in as root (`root@HOST`), or let the user use sudo without a password",
             ),
             root,
         ),
@@ -145,7 +145,10 @@ fn container(subject: &Subject<'_>) -> Outcome {
 fn root(subject: &Subject<'_>) -> Outcome {
     let identity = &subject.facts.identity;
     match identity.uid {
-        Some(0) => Outcome::ok("commands run as root"),
+        Some(0) => Outcome::ok(match &identity.sudo {
+            Some(user) => format!("commands run as root, for {user} through sudo"),
+            None => "commands run as root".to_owned(),
+        }),
         Some(uid) => Outcome::fail("commands do not run as root").found(format!(
             "user {} (uid {uid})",
             identity.user.as_deref().unwrap_or("?")

@@ -365,17 +365,21 @@ fn throughput(pair: &Pair<'_>) -> Outcome {
     let Some(rate) = pair.link.and_then(|link| link.throughput) else {
         return Outcome::skip("the throughput was not measured");
     };
-    let found = format!(
-        "{:.0} MB/s from source to destination, through this machine and SSH",
-        rate / 1e6
-    );
+    let way = if pair.link.is_some_and(|link| link.throughput_direct) {
+        ""
+    } else {
+        ", through this machine and SSH"
+    };
     if rate < THROUGHPUT {
         return Outcome::warn("the connection is slow").found(format!(
-            "{:.1} MB/s from source to destination, through this machine and SSH",
+            "{:.1} MB/s from source to destination{way}",
             rate / 1e6
         ));
     }
-    Outcome::ok(found)
+    Outcome::ok(format!(
+        "{:.0} MB/s from source to destination{way}",
+        rate / 1e6
+    ))
 }
 
 fn memory(pair: &Pair<'_>) -> Outcome {
