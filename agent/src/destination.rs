@@ -2,9 +2,12 @@
 
 use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver};
-use crate::job::{DIRECT, Event, IMAGES, ReceiveJob, THROUGH, command};
-use crate::link::Listener;
+use crate::job::{DIRECT, Event, IMAGES, ReceiveJob, THROUGH, Token, command};
+use crate::link::{Duplex, Incoming, Listener};
+use crate::pages::Pages;
+use crate::source::listen;
 use crate::tree::{Store, Style};
+use crate::tunnel::Shared;
 use host::{Cmd, Host, Local};
 use runtime::pending;
 use rustix::fs::{Mode, OFlags};
@@ -15,10 +18,14 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the gate is tried until the runtime is there.
 const KNOCK: Duration = Duration::from_millis(2);
+
+/// The engine's start of the container.
+pub(crate) type Starting<'scope> = std::thread::ScopedJoinHandle<'scope, host::Result<String>>;
 
 /// Does the job; `from` says where frames come from and may bring them, `control` hears of what happened.
 ///
@@ -27,7 +34,7 @@ const KNOCK: Duration = Duration::from_millis(2);
 pub fn receive(
     job: &ReceiveJob,
     mut from: impl BufRead + Send + 'static,
-    control: &mut dyn Write,
+    control: &mut (dyn Write + Send),
 ) -> Result<()> {
     let listener = Listener::open();
     let link = match &listener {
@@ -37,11 +44,24 @@ pub fn receive(
     tell(control, &Event::Listening { link })?;
     // The source says that it is connected once we have greeted it.
     let token = job.token.clone();
-    let accepted = std::thread::spawn(move || listener?.accept(&token));
+    let (offer, offered) = std::sync::mpsc::channel();
+    let lazy = job.lazy_seconds.is_some();
+    let accepted = std::thread::spawn(move || {
+        let listener = listener?;
+        let first = listener.accept(&token)?;
+        if lazy {
+            std::thread::spawn(move || come_again(&listener, &token.of_pages(), &offer));
+        }
+        Ok::<_, AgentError>(first)
+    });
     let mut word = String::new();
     from.read_line(&mut word).map_err(AgentError::receiving)?;
     match word.trim() {
-        THROUGH => take(job, from, control),
+        THROUGH if lazy => Err(AgentError::Other(
+            "post-copy needs a direct connection between the hosts, and no port of this one could be reached; --mode copy goes through SSH too"
+                .into(),
+        )),
+        THROUGH => take(job, from, control, None),
         DIRECT => {
             let stream = accepted
                 .join()
@@ -51,14 +71,37 @@ pub fn receive(
                 .tcp()
                 .try_clone()
                 .map_err(AgentError::receiving)?;
-            // Whoever steers holds our standard input open; when it is gone, so is the migration.
+            let shared = Arc::<Shared>::default();
+            let hearing = Arc::clone(&shared);
+            // Whoever steers holds our standard input open; when it is gone, so is the migration, unless
+            // the container has gone on here.
             std::thread::spawn(move || {
-                let _ = std::io::copy(&mut from, &mut std::io::sink());
+                listen(&mut from, &hearing);
                 let _ = tcp.shutdown(std::net::Shutdown::Both);
             });
-            take(job, stream, control)
+            let lazy = job.lazy_seconds.map(|seconds| Pages {
+                limit: Duration::from_secs(seconds),
+                offered,
+                shared,
+            });
+            take(job, stream, control, lazy)
         }
         _ => Err(AgentError::Ended),
+    }
+}
+
+/// Takes connections for pages as long as somebody wants them.
+fn come_again(listener: &Listener, token: &Token, offer: &std::sync::mpsc::Sender<Incoming>) {
+    loop {
+        match listener.next(token) {
+            Ok(Some(stream)) => {
+                if offer.send(stream).is_err() {
+                    return;
+                }
+            }
+            // Strangers do not matter.
+            Ok(None) | Err(_) => std::thread::sleep(KNOCK),
+        }
     }
 }
 
@@ -80,7 +123,12 @@ fn addresses() -> Vec<IpAddr> {
     list
 }
 
-fn take(job: &ReceiveJob, from: impl Read, control: &mut dyn Write) -> Result<()> {
+fn take(
+    job: &ReceiveJob,
+    from: impl Read,
+    control: &mut (dyn Write + Send),
+    pages: Option<Pages>,
+) -> Result<()> {
     let mut from = Receiver::new(from);
     let mut desk = Desk::new(job, false)?;
     for place in desk.stores.values() {
@@ -103,23 +151,22 @@ fn take(job: &ReceiveJob, from: impl Read, control: &mut dyn Write) -> Result<()
         tell(control, &Event::Waiting)?;
         let mut desk = Desk::new(job, true)?;
         desk.pass(&mut from)?;
+        let bytes = from.bytes();
+        if let Some(pages) = pages {
+            return pages.fetch(job, bytes, &gate, started, control);
+        }
         if let Err(gone) = shout(&gate, pending::GO) {
             finished(started)?;
             return Err(gone);
         }
-        tell(
-            control,
-            &Event::Arrived {
-                bytes: from.bytes(),
-            },
-        )?;
+        tell(control, &Event::Arrived { bytes })?;
         finished(started)?;
         tell(control, &Event::Started)
     })
 }
 
 /// Writes a word into the gate.
-fn shout(gate: &OwnedFd, word: &[u8]) -> Result<()> {
+pub(crate) fn shout(gate: &OwnedFd, word: &[u8]) -> Result<()> {
     rustix::io::write(gate, word).map(drop).map_err(|error| {
         AgentError::Other(format!(
             "the runtime that waited for the images is gone: {error}"
@@ -127,14 +174,14 @@ fn shout(gate: &OwnedFd, word: &[u8]) -> Result<()> {
     })
 }
 
-fn finished(started: std::thread::ScopedJoinHandle<host::Result<String>>) -> Result<()> {
+pub(crate) fn finished(started: Starting<'_>) -> Result<()> {
     started
         .join()
         .map_err(|_| AgentError::Other("the thread that starts the engine ended".into()))??;
     Ok(())
 }
 
-fn tell(control: &mut dyn Write, event: &Event) -> Result<()> {
+pub(crate) fn tell(control: &mut dyn Write, event: &Event) -> Result<()> {
     let mut line = serde_json::to_vec(event).map_err(AgentError::stream)?;
     line.push(b'\n');
     control
@@ -248,13 +295,13 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Lines from before the engine was started go into its file; later ones the runtime prints, since
+    /// Lines from before the engine was started go into its file; later ones the runtime prints, where
     /// the engine by then keeps account of the file.
     fn log(&self, lines: &[u8]) -> Result<()> {
         let path = match (&self.job.log, self.last) {
             (None, _) => return Ok(()),
-            (Some(log), false) => log.clone(),
-            (Some(_), true) => self.job.pending.join(pending::REPLAY),
+            (Some(log), last) if !(last && self.job.print_late) => log.clone(),
+            (Some(_), _) => self.job.pending.join(pending::REPLAY),
         };
         std::fs::OpenOptions::new()
             .append(true)

@@ -6,6 +6,9 @@ use std::path::Path;
 /// Result of what an agent does.
 pub type Result<T> = std::result::Result<T, AgentError>;
 
+/// How an agent begins to say that the stream broke: the cause may lie on the other side.
+pub const BROKE: &str = "the stream between the hosts broke";
+
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -28,8 +31,11 @@ pub enum AgentError {
         received: u64,
     },
     /// The other side is gone.
-    #[error("the stream between the hosts broke: {0}")]
+    #[error("{BROKE}: {0}")]
     Broken(String),
+    /// The other host was out of reach for too long.
+    #[error("the other host was not reached for {0} s")]
+    Link(u64),
     /// What came makes no sense.
     #[error("the stream between the hosts makes no sense: {0}")]
     Nonsense(String),

@@ -247,13 +247,8 @@ fn read_frame(from: &mut impl Read, buffer: &mut Vec<u8>) -> Result<Option<(u8, 
 pub enum Passing {
     /// An event of the sender: JSON. It is for the carrier.
     Event(Vec<u8>),
-    /// Bytes for the receiver, and whether they end a pass.
-    Bytes {
-        /// How many.
-        bytes: u64,
-        /// Whether a pass ends with them.
-        pass: bool,
-    },
+    /// So many bytes for the receiver.
+    Bytes(u64),
 }
 
 /// Carries one frame from the sender to the receiver; none at the end of the stream.
@@ -273,10 +268,7 @@ pub fn carry(
     }
     to.write_all(&header).map_err(AgentError::sending)?;
     to.write_all(buffer).map_err(AgentError::sending)?;
-    Ok(Some(Passing::Bytes {
-        bytes: (header.len() + buffer.len()) as u64,
-        pass: kind == SUM,
-    }))
+    Ok(Some(Passing::Bytes((header.len() + buffer.len()) as u64)))
 }
 
 #[cfg(test)]

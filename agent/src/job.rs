@@ -11,6 +11,13 @@ pub(crate) const IMAGES: u8 = u8::MAX;
 /// The word that makes the sending side freeze the container.
 pub const FREEZE: &str = "freeze";
 
+/// The word that ends an agent's work although the container has gone on at the destination: pages that
+/// are still missing then are lost, and the container there is ended.
+pub const STOP: &str = "stop";
+
+/// Name of the file in the work folder that says, after a post-copy, that the last page has come.
+pub const COMPLETE: &str = "complete";
+
 /// The words by which the receiving side is told where frames come from.
 pub const DIRECT: &str = "direct";
 /// The same: through its standard input.
@@ -23,6 +30,13 @@ pub struct Token(pub [u8; 32]);
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token(..)")
+    }
+}
+
+impl Token {
+    /// What is shown for the connection that carries pages on demand.
+    pub(crate) fn of_pages(&self) -> Token {
+        Token(blake3::derive_key("transship pages", &self.0))
     }
 }
 
@@ -42,6 +56,8 @@ pub struct Link {
 pub struct SendJob {
     /// Locks the container's network, where it has one of its own; its standard input.
     pub lock_network: Option<(Vec<String>, String)>,
+    /// Process id of the container's first process.
+    pub first: u32,
     /// Freezes the container.
     pub freeze: Vec<String>,
     /// Dumps the frozen container into `images` and leaves it frozen.
@@ -54,6 +70,19 @@ pub struct SendJob {
     pub log: Option<PathBuf>,
     /// The destination's port, if it has one; and what to show there.
     pub link: Option<(Link, Token)>,
+    /// For post-copy.
+    pub serve: Option<Serve>,
+}
+
+/// How memory is left where it is, to be fetched once the container runs on the other host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Serve {
+    /// A file for CRIU's configuration of this one dump; its log lies beside it.
+    pub config: PathBuf,
+    /// Freezes the container again, which CRIU thaws to dump it.
+    pub hold: Vec<String>,
+    /// For how long the other host may be out of reach, in seconds.
+    pub link_seconds: u64,
 }
 
 /// Where a tree goes.
@@ -78,12 +107,16 @@ pub struct ReceiveJob {
     pub trees: Vec<Place>,
     /// The file that the engine will append to what the container prints.
     pub log: Option<PathBuf>,
+    /// Lines that come after the engine was started are printed by the runtime, not written into that file.
+    pub print_late: bool,
     /// Makes the engine start the container; returns when it runs.
     pub start: Vec<String>,
     /// What the source shows at the port that is opened for it.
     pub token: Token,
     /// How long that may take, in seconds, the wait for the images included.
     pub start_seconds: u64,
+    /// For post-copy: for how long the source may be out of reach, in seconds.
+    pub lazy_seconds: Option<u64>,
 }
 
 /// What an agent tells the one who steers.
@@ -107,6 +140,11 @@ pub enum Event {
         /// Bytes sent and received so far on the direct link, if there is one, encryption included.
         wire: Option<(u64, u64)>,
     },
+    /// Source: it is at work.
+    Moving {
+        /// Bytes sent so far, in all.
+        bytes: u64,
+    },
     /// Source: the container stands still.
     Frozen,
     /// Destination: what was sent before the freeze has arrived.
@@ -120,6 +158,28 @@ pub enum Event {
     },
     /// Destination: the engine says that the container runs.
     Started,
+    /// Destination: it runs, and so much of its memory is still on the source.
+    Pages {
+        /// Pages to come.
+        left: u64,
+        /// All pages that were left there.
+        total: u64,
+        /// The source cannot be reached at the moment.
+        cut: bool,
+    },
+    /// Either: the last page has come.
+    Complete {
+        /// Bytes sent and received for the pages on the direct link, encryption included; the source
+        /// alone knows.
+        wire: Option<(u64, u64)>,
+    },
+    /// Either: they will not come any more.
+    Lost {
+        /// Why.
+        why: String,
+        /// Destination: the container was ended there.
+        ended: bool,
+    },
 }
 
 /// A list of words as a command.

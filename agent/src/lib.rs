@@ -6,13 +6,23 @@ mod error;
 mod frame;
 mod images;
 mod job;
+mod keep;
+mod lazy;
 mod link;
 mod log;
+mod pagemap;
+mod pages;
+mod serve;
 mod source;
 mod tree;
+mod tunnel;
+mod watch;
 
 pub use destination::receive;
-pub use error::{AgentError, Result};
+pub use error::{AgentError, BROKE, Result};
 pub use frame::{Passing, carry};
-pub use job::{DIRECT, Event, FREEZE, Link, Place, ReceiveJob, SendJob, THROUGH, Token};
+pub use job::{
+    COMPLETE, DIRECT, Event, FREEZE, Link, Place, ReceiveJob, STOP, SendJob, Serve, THROUGH, Token,
+};
+pub use keep::{KeepJob, keep};
 pub use source::send;

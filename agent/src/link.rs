@@ -35,13 +35,6 @@ pub(crate) type Incoming = StreamOwned<ServerConnection, Buffered>;
 /// A connection that is read in large pieces: rustls asks for a few KiB at a time.
 pub(crate) struct Buffered(BufReader<TcpStream>);
 
-impl Buffered {
-    /// The connection below.
-    pub fn tcp(&self) -> &TcpStream {
-        self.0.get_ref()
-    }
-}
-
 impl Read for Buffered {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.0.read(buffer)
@@ -112,6 +105,24 @@ impl Write for Counted {
     }
 }
 
+/// What carries an encrypted connection.
+pub(crate) trait Duplex: Read + Write + Send {
+    /// The connection below.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Duplex for Buffered {
+    fn tcp(&self) -> &TcpStream {
+        self.0.get_ref()
+    }
+}
+
+impl Duplex for Counted {
+    fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+}
+
 fn failed(error: impl std::fmt::Display) -> AgentError {
     AgentError::Broken(format!("the direct link: {error}"))
 }
@@ -162,20 +173,24 @@ impl Listener {
     /// Takes the connection that shows the token.
     pub fn accept(&self, token: &Token) -> Result<Incoming> {
         let until = Instant::now() + MEET;
-        let mut why = "nobody came".to_owned();
+        let mut why = failed("nobody came");
         while Instant::now() < until {
-            match self.tcp.accept() {
-                Ok((tcp, _)) => match self.greet(tcp, token) {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => why = error.to_string(),
-                },
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-                Err(error) => return Err(failed(error)),
+            match self.next(token) {
+                Ok(Some(stream)) => return Ok(stream),
+                Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+                Err(error) => why = error,
             }
         }
-        Err(failed(why))
+        Err(why)
+    }
+
+    /// The next that shows the token, if somebody came.
+    pub fn next(&self, token: &Token) -> Result<Option<Incoming>> {
+        match self.tcp.accept() {
+            Ok((tcp, _)) => self.greet(tcp, token).map(Some),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     fn greet(&self, tcp: TcpStream, token: &Token) -> Result<Incoming> {
@@ -204,6 +219,11 @@ fn limits(tcp: &TcpStream, limit: Duration) -> Result<()> {
 
 /// Connects to the destination, at the first of its addresses that answers with its key.
 pub(crate) fn connect(link: &Link, token: &Token) -> Result<Outgoing> {
+    connect_counted(link, token, Arc::default())
+}
+
+/// The same, counted together with others.
+pub(crate) fn connect_counted(link: &Link, token: &Token, wire: Arc<Wire>) -> Result<Outgoing> {
     let provider = ring::default_provider();
     let verifier = Arc::new(Pinned {
         fingerprint: link.fingerprint.clone(),
@@ -218,7 +238,8 @@ pub(crate) fn connect(link: &Link, token: &Token) -> Result<Outgoing> {
     let config = Arc::new(config);
     let mut why = failed("the destination has no address");
     for address in &link.addresses {
-        match one(SocketAddr::new(*address, link.port), &config, token) {
+        let address = SocketAddr::new(*address, link.port);
+        match one(address, &config, token, Arc::clone(&wire)) {
             Ok(stream) => return Ok(stream),
             Err(error) => why = error,
         }
@@ -226,12 +247,16 @@ pub(crate) fn connect(link: &Link, token: &Token) -> Result<Outgoing> {
     Err(why)
 }
 
-fn one(address: SocketAddr, config: &Arc<ClientConfig>, token: &Token) -> Result<Outgoing> {
+fn one(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+    token: &Token,
+    wire: Arc<Wire>,
+) -> Result<Outgoing> {
     let tcp = TcpStream::connect_timeout(&address, CONNECT).map_err(failed)?;
     limits(&tcp, CONNECT)?;
     let name = ServerName::try_from(NAME).map_err(failed)?;
     let connection = ClientConnection::new(Arc::clone(config), name).map_err(failed)?;
-    let wire = Arc::default();
     let mut stream = StreamOwned::new(connection, Counted { tcp, wire });
     stream
         .write_all(&token.0)
@@ -323,6 +348,55 @@ mod tests {
             received
         });
         assert!(received.iter().all(|byte| *byte == 5));
+    }
+
+    /// Passes everything on between a client and `port`, and changes the byte at `at` that the client sends.
+    fn meddler(port: u16, at: usize) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let own = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            let (mut back, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut back, &mut to));
+            let (mut buffer, mut passed) = ([0; 4096], 0);
+            while let Ok(n @ 1..) = client.read(&mut buffer) {
+                if (passed..passed + n).contains(&at) {
+                    buffer[at - passed] ^= 1;
+                }
+                passed += n;
+                if server.write_all(&buffer[..n]).is_err() {
+                    break;
+                }
+            }
+            let _ = server.shutdown(std::net::Shutdown::Write);
+        });
+        own
+    }
+
+    #[test]
+    fn an_altered_byte_ends_the_connection() {
+        let token = Token([7; 32]);
+        // Far behind the handshake.
+        for at in [5_000, 60_000] {
+            let listener = Listener::open().unwrap();
+            let mut link = here(&listener);
+            link.port = meddler(link.port, at);
+            let arrived = std::thread::scope(|scope| {
+                let accepted = scope.spawn(|| listener.accept(&token).unwrap());
+                let mut stream = connect(&link, &token).unwrap();
+                let _ = stream
+                    .write_all(&[5; 100_000])
+                    .and_then(|()| stream.flush());
+                let _ = stream.sock.tcp.shutdown(std::net::Shutdown::Write);
+                let mut arrived = Vec::new();
+                let read = accepted.join().unwrap().read_to_end(&mut arrived);
+                assert!(read.is_err(), "byte {at}");
+                arrived
+            });
+            // What was let through before is what was sent.
+            assert!(arrived.len() < at && arrived.iter().all(|byte| *byte == 5));
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 /// The engine's file, and how far it was sent.
 pub(crate) struct Log {
     path: PathBuf,
-    inode: u64,
+    /// The file that was read last: the engine may have put another in its place since.
+    file: Option<(u64, File)>,
     sent: u64,
 }
 
@@ -18,12 +19,13 @@ impl Log {
     pub fn new(path: &Path) -> Self {
         Log {
             path: path.to_owned(),
-            inode: 0,
+            file: None,
             sent: 0,
         }
     }
 
-    /// Sends the whole lines that came since the last time.
+    /// Sends the whole lines that came since the last time; first those that went into a file that the
+    /// engine has put away meanwhile.
     pub fn send<W: Write>(&mut self, to: &mut Sender<W>) -> Result<()> {
         let failed = |error| AgentError::file(&self.path, error);
         let file = match File::open(&self.path) {
@@ -31,19 +33,85 @@ impl Log {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             other => other.map_err(failed)?,
         };
-        let inode = file.metadata().map_err(failed)?.ino();
-        if inode != self.inode {
-            // The engine began a new file.
-            (self.inode, self.sent) = (inode, 0);
+        let meta = file.metadata().map_err(failed)?;
+        let old = self.file.replace((meta.ino(), file));
+        if let Some((inode, old)) = old
+            && inode != meta.ino()
+        {
+            pour(&self.path, &old, self.sent, to)?;
+            self.sent = 0;
         }
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let n = file.read_at(&mut buffer, self.sent).map_err(failed)?;
-            let Some(end) = buffer[..n].iter().rposition(|byte| *byte == b'\n') else {
-                return Ok(());
-            };
-            to.message(&Message::Log(buffer[..=end].to_vec()))?;
-            self.sent += end as u64 + 1;
+        if meta.len() < self.sent {
+            // The engine emptied it.
+            self.sent = 0;
         }
+        if let Some((_, file)) = &self.file {
+            self.sent = pour(&self.path, file, self.sent, to)?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends the whole lines from `sent` on; returns where the next one begins.
+fn pour<W: Write>(path: &Path, file: &File, mut sent: u64, to: &mut Sender<W>) -> Result<u64> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let n = file
+            .read_at(&mut buffer, sent)
+            .map_err(|error| AgentError::file(path, error))?;
+        let Some(end) = buffer[..n].iter().rposition(|byte| *byte == b'\n') else {
+            return Ok(sent);
+        };
+        to.message(&Message::Log(buffer[..=end].to_vec()))?;
+        sent += end as u64 + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, Receiver};
+
+    /// The lines that arrive.
+    fn lines(stream: &[u8]) -> String {
+        let mut receiver = Receiver::new(stream);
+        let mut lines = Vec::new();
+        while let Some(frame) = receiver.next().unwrap() {
+            if let Frame::Message(Message::Log(some)) = frame {
+                lines.extend(some);
+            }
+        }
+        String::from_utf8(lines).unwrap()
+    }
+
+    #[test]
+    fn no_line_is_lost_or_sent_twice_when_the_engine_begins_a_new_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x-json.log");
+        let print = |text: &str| {
+            let mut file = File::options()
+                .append(true)
+                .create(true)
+                .open(&path)
+                .unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        };
+        let mut stream = Vec::new();
+        let mut to = Sender::new(&mut stream);
+        let mut log = Log::new(&path);
+        log.send(&mut to).unwrap();
+        print("1\n2\nhalf");
+        log.send(&mut to).unwrap();
+        print(" a line\n4\n");
+        std::fs::rename(&path, dir.path().join("x-json.log.1")).unwrap();
+        print("5\n");
+        log.send(&mut to).unwrap();
+        log.send(&mut to).unwrap();
+        std::fs::write(&path, "").unwrap();
+        log.send(&mut to).unwrap();
+        print("6\n");
+        log.send(&mut to).unwrap();
+        drop(to);
+        assert_eq!(lines(&stream), "1\n2\nhalf a line\n4\n5\n6\n");
     }
 }

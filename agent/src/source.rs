@@ -3,19 +3,33 @@
 use crate::error::{AgentError, Result};
 use crate::frame::Sender;
 use crate::images::Images;
-use crate::job::{Event, FREEZE, SendJob, command};
+use crate::job::{Event, FREEZE, STOP, SendJob, Serve, command};
 use crate::link::{self, Wire};
 use crate::log::Log;
+use crate::serve::{self, Dump};
 use crate::tree::{self, Manifest};
+use crate::tunnel::Shared;
+use crate::watch::Watch;
 use host::{Host, HostError, Local};
 use std::io::{BufRead, BufWriter, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 /// A dump of a large container takes seconds; a hung one is given up after this.
 const DUMP_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long runc may be at work without a CRIU under it: before it starts one, and after that has ended.
+const ALONE: Duration = Duration::from_secs(30);
 /// What is gathered before it is encrypted: small frames make no records of their own.
 const BUFFER: usize = 64 * 1024;
+/// How often it is told how far it is; whoever steers sees by that, too, that the user wants it to end.
+const TICK: Duration = Duration::from_millis(200);
+/// runc gives up, and thaws, where the container forks all the time and this host is busy (cgroup v1);
+/// whoever asked may try again (opencontainers/runc, pull request 4388).
+const NOT_YET: &str = "unable to freeze";
+/// How often that is tried.
+const FREEZE_TRIES: u32 = 10;
 /// How often the growing images are looked at.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -74,7 +88,10 @@ fn go<W: Write + Send, A: Write + Send>(
     }
     freeze(job)?;
     tell_aside(to, &mut aside, Event::Frozen)?;
-    dump(job, &sent, to)?;
+    if let Some(serve) = &job.serve {
+        return pages(job, serve, &sent, log, control, to, aside);
+    }
+    dump(job, &sent, to, &mut aside)?;
     if let Some(log) = &mut log {
         log.send(to)?;
     }
@@ -84,6 +101,80 @@ fn go<W: Write + Send, A: Write + Send>(
     // it stays open until the one who steers has heard that all arrived.
     let _ = std::io::copy(control, &mut std::io::sink());
     Ok(())
+}
+
+/// Dumps without the pages, sends the rest, and hands out the pages until the destination has all.
+fn pages<W: Write + Send, A: Write + Send>(
+    job: &SendJob,
+    serve: &Serve,
+    sent: &[Manifest],
+    mut log: Option<Log>,
+    control: &mut dyn BufRead,
+    to: &mut Sender<W>,
+    mut aside: Option<(&mut Sender<A>, &Wire)>,
+) -> Result<()> {
+    let mut dump = Dump::start(job, serve)?;
+    for (number, (root, before)) in job.trees.iter().zip(sent).enumerate() {
+        tree::send(root, number_of(number)?, Some(before), to)?;
+    }
+    dump.ready()?;
+    let (shared, wire) = (Arc::<Shared>::default(), Arc::<Wire>::default());
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| dump.hold_frozen(serve));
+        let served = scope.spawn(|| serve::serve(job, serve, &dump, &shared, &wire));
+        let last = || -> Result<()> {
+            Images::new(&job.images).send_rest(to)?;
+            if let Some(log) = &mut log {
+                log.send(to)?;
+            }
+            held.join()
+                .map_err(|_| AgentError::Other("the thread that freezes ended".into()))??;
+            to.pass(true)?;
+            tell_sent(to, &mut aside)
+        };
+        if let Err(error) = last() {
+            shared.stop.store(true, Relaxed);
+            return Err(error);
+        }
+        let telling = scope.spawn(|| {
+            let result = served.join().unwrap_or_else(|_| {
+                Err(AgentError::Other("the thread with the pages ended".into()))
+            });
+            let event = match &result {
+                Ok(()) => Event::Complete {
+                    wire: Some(wire.bytes()),
+                },
+                Err(why) => Event::Lost {
+                    why: why.to_string(),
+                    ended: false,
+                },
+            };
+            // There may be nobody any more who hears it.
+            let _ = tell_aside(to, &mut aside, event);
+            result
+        });
+        listen(control, &shared);
+        telling
+            .join()
+            .map_err(|_| AgentError::Other("the thread that tells ended".into()))?
+    })
+}
+
+/// Hears whoever steers to the end: while the container has not gone on at the destination, that end is
+/// the end of all; from then on only the word is.
+pub(crate) fn listen(control: &mut dyn BufRead, shared: &Shared) {
+    let mut word = String::new();
+    loop {
+        word.clear();
+        let read = control.read_line(&mut word);
+        let over = !matches!(read, Ok(1..));
+        if word.trim() == STOP || (over && !shared.goes.load(Relaxed)) {
+            shared.stop.store(true, Relaxed);
+        }
+        if over {
+            return;
+        }
+    }
 }
 
 fn tell_sent<W: Write, A: Write>(
@@ -126,15 +217,42 @@ fn settle(root: &Path) -> Result<()> {
 }
 
 fn freeze(job: &SendJob) -> Result<()> {
+    none_stopped(job)?;
     if let Some((words, input)) = &job.lock_network {
         Local.text(&command(words).stdin(input.as_bytes()))?;
     }
-    Local.text(&command(&job.freeze))?;
+    let cmd = command(&job.freeze);
+    for _ in 1..FREEZE_TRIES {
+        let output = Local.run(&cmd)?;
+        if output.status == 0 {
+            return Ok(());
+        }
+        if !output.stderr_text().contains(NOT_YET) {
+            return Err(HostError::failed(Local.name(), &cmd, &output).into());
+        }
+    }
+    Local.text(&cmd)?;
     Ok(())
 }
 
+/// None of its processes is stopped.
+fn none_stopped(job: &SendJob) -> Result<()> {
+    let stopped = i32::try_from(job.first).map_or_else(|_| Vec::new(), runtime::stopped);
+    let Some(pid) = stopped.first() else {
+        return Ok(());
+    };
+    Err(AgentError::Other(format!(
+        "process {pid} of the container is stopped (SIGSTOP), and CRIU cannot dump it so; on the source: kill -CONT {pid}"
+    )))
+}
+
 /// Dumps, and meanwhile sends what changed in the trees and the pages as they come.
-fn dump<W: Write + Send>(job: &SendJob, sent: &[Manifest], to: &mut Sender<W>) -> Result<()> {
+fn dump<W: Write + Send, A: Write + Send>(
+    job: &SendJob,
+    sent: &[Manifest],
+    to: &mut Sender<W>,
+    aside: &mut Option<(&mut Sender<A>, &Wire)>,
+) -> Result<()> {
     let cmd = command(&job.dump).timeout(DUMP_TIMEOUT);
     std::thread::scope(|scope| {
         let dump = scope.spawn(|| Local.run(&cmd));
@@ -142,9 +260,17 @@ fn dump<W: Write + Send>(job: &SendJob, sent: &[Manifest], to: &mut Sender<W>) -
             tree::send(root, number_of(number)?, Some(before), to)?;
         }
         let mut images = Images::new(&job.images);
+        let mut watch = Watch::new(&job.dump, ALONE);
+        let mut told = Instant::now();
         while !dump.is_finished() {
             if !images.send_grown(to)? {
                 std::thread::sleep(LOOK);
+            }
+            if told.elapsed() >= TICK {
+                told = Instant::now();
+                watch.look();
+                let bytes = to.bytes();
+                tell_aside(to, aside, Event::Moving { bytes })?;
             }
         }
         let output = dump

@@ -3,17 +3,19 @@
 use crate::pending::{GO, HERE};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long whoever brings the images may take to show up: it knocks all the time.
 const SHOW_UP: Duration = Duration::from_secs(5);
 
-/// Waits at a fifo until [`GO`] is written into it.
+/// Waits at a fifo until [`GO`] is written into it. Whoever wrote that holds it open until the restore is
+/// done: see [`is_held`].
 ///
 /// # Errors
 /// Nobody came, the writer went away without a word or said something else, or `at_most` has passed.
-pub(crate) fn wait(gate: &Path, at_most: Duration) -> Result<(), String> {
+pub(crate) fn wait(gate: &Path, at_most: Duration) -> Result<OwnedFd, String> {
     let said = |error: rustix::io::Errno| format!("{}: {error}", gate.display());
     // Without NONBLOCK opening would block, for ever, until a writer comes.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -48,11 +50,25 @@ pub(crate) fn wait(gate: &Path, at_most: Duration) -> Result<(), String> {
         while let Some(end) = heard.iter().position(|byte| *byte == b'\n') {
             let word: Vec<u8> = heard.drain(..=end).collect();
             match &word[..] {
-                GO => return Ok(()),
+                GO => return Ok(fifo),
                 HERE => limit = at_most,
                 other => return Err(String::from_utf8_lossy(other).trim().to_owned()),
             }
         }
+    }
+}
+
+/// Whether somebody still holds the gate open, after at most so long.
+pub(crate) fn is_held(fifo: &OwnedFd, after: Duration) -> bool {
+    let timeout = Timespec {
+        tv_sec: 0,
+        tv_nsec: i64::from(after.subsec_nanos()),
+    };
+    let mut polled = [PollFd::new(fifo, PollFlags::empty())];
+    match poll(&mut polled, Some(&timeout)) {
+        Ok(0) => true,
+        Ok(_) => !polled[0].revents().contains(PollFlags::HUP),
+        Err(_) => true,
     }
 }
 
@@ -76,7 +92,7 @@ mod tests {
             let mut file = std::fs::OpenOptions::new().write(true).open(other).unwrap();
             file.write_all(write).unwrap();
         });
-        let result = wait(path, Duration::from_secs(20));
+        let result = wait(path, Duration::from_secs(20)).map(drop);
         writer.join().unwrap();
         result
     }
@@ -96,6 +112,22 @@ mod tests {
         assert!(while_waiting(&path, b"").unwrap_err().contains("ended"));
         assert_eq!(while_waiting(&path, b"no room\n").unwrap_err(), "no room");
         assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn it_is_seen_whether_it_is_still_held() {
+        let (_dir, path) = fifo();
+        let other = path.clone();
+        let writer = std::thread::spawn(move || {
+            let mut file = std::fs::OpenOptions::new().write(true).open(other).unwrap();
+            file.write_all(GO).unwrap();
+            file
+        });
+        let gate = wait(&path, Duration::from_secs(20)).unwrap();
+        let held = writer.join().unwrap();
+        assert!(is_held(&gate, Duration::from_millis(20)));
+        drop(held);
+        assert!(!is_held(&gate, Duration::from_millis(20)));
     }
 
     #[test]

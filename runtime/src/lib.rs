@@ -9,13 +9,16 @@
 //! What is pending is a folder of root's below [`pending::HOME`]; see [`pending`].
 
 mod call;
+mod cgroup;
 mod gate;
+mod network;
 pub mod pending;
 mod processes;
 mod replay;
 mod restore;
 
 use call::Call;
+pub use processes::{stopped, tree};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +26,12 @@ use std::process::Command;
 
 /// The name under which the program is this runtime.
 pub const NAME: &str = "transship-runtime";
+
+/// Where it is installed: engines call it by this path.
+pub const PATH: &str = "/usr/local/bin/transship-runtime";
+
+/// Its name in Docker's configuration.
+pub const REGISTERED: &str = "transship";
 
 /// Names another runc than the one in `PATH`.
 pub const RUNC: &str = "TRANSSHIP_RUNC";
@@ -44,6 +53,16 @@ pub fn run(args: &[OsString]) -> u8 {
 
 fn run_in(home: &Path, args: &[OsString]) -> u8 {
     let call = Call::parse(args);
+    if network::is_hook(args) {
+        return match network::hook() {
+            Ok(()) => 0,
+            Err(why) => {
+                // CRIU's log has it.
+                call.complain(&why);
+                1
+            }
+        };
+    }
     let result = match call.verb() {
         Some("create") => restore::create(home, &call),
         Some("start") => restore::start(home, &call),

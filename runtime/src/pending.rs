@@ -8,11 +8,14 @@
 //!   gives up at once;
 //! - `tried`: made when a restore was begun; no container is restored from one folder twice;
 //! - `pid`: process id of the restored first process, until `start`;
+//! - `kept`: made by whoever fetches memory that was not in the images, once nothing can be lost any
+//!   more by the end of one process; `start` waits for it;
 //! - `replay`: what the container printed last where it came from; printed before it goes on;
 //! - `work/`: CRIU's log.
 
 use serde::{Deserialize, Serialize};
-use std::os::unix::fs::MetadataExt;
+use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The folder with a folder for each pending container.
@@ -27,6 +30,12 @@ pub const GO: &[u8] = b"go\n";
 /// Name of the file with lines of the json-file log driver that are printed anew.
 pub const REPLAY: &str = "replay";
 
+/// Name of the file with the process id of the restored first process.
+pub const PID: &str = "pid";
+
+/// Name of the file that says that the user faults of a container without its memory are held.
+pub const KEPT: &str = "kept";
+
 /// How a container is to be restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +47,12 @@ pub struct Options {
     /// Restore established TCP connections.
     #[serde(default)]
     pub tcp_established: bool,
+    /// Addresses that these need.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
+    /// Memory is not in the images: CRIU's lazy-pages daemon, whose socket is in `work/`, brings it.
+    #[serde(default)]
+    pub lazy_pages: bool,
 }
 
 /// The folder of one pending container, checked.
@@ -66,6 +81,16 @@ impl Pending {
         Ok(Some(Pending { folder }))
     }
 
+    /// The one whose folder this is.
+    ///
+    /// # Errors
+    /// A folder that others than root could have made or changed.
+    pub(crate) fn at(folder: &Path) -> Result<Self, String> {
+        let folder = folder.to_owned();
+        closed(&folder)?;
+        Ok(Pending { folder })
+    }
+
     /// A file of the folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -90,6 +115,7 @@ impl Pending {
         std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
+            .mode(0o600)
             .open(self.path("tried"))
             .map(drop)
             .map_err(|error| {

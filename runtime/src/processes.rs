@@ -2,20 +2,15 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Lets a process and all below it go on: CRIU was told to leave them stopped (SIGSTOP).
+/// Lets a process and all below it go on: CRIU was told to leave them stopped (SIGSTOP). None was stopped
+/// before: such a container is not moved (see [`stopped`]).
 ///
 /// CRIU restores a tree of processes; `/proc/PID/task/TID/children`, which CRIU itself needs, names
 /// each one's children.
 pub(crate) fn let_go_on(first: i32) -> Result<(), String> {
-    let mut tree = vec![first];
-    let mut at = 0;
-    while at < tree.len() {
-        tree.extend(children(tree[at]));
-        at += 1;
-    }
     // Children first: a parent that waits for a stopped child must not see it continue late.
-    for pid in tree.iter().rev() {
-        let Some(pid) = Pid::from_raw(*pid) else {
+    for pid in tree(first).into_iter().rev() {
+        let Some(pid) = Pid::from_raw(pid) else {
             continue;
         };
         if let Err(error) = kill_process(pid, Signal::CONT)
@@ -27,6 +22,41 @@ pub(crate) fn let_go_on(first: i32) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Ends a process and all below it.
+pub(crate) fn kill(first: i32) {
+    for pid in tree(first).into_iter().filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// A process and all below it, parents before their children.
+#[must_use]
+pub fn tree(first: i32) -> Vec<i32> {
+    let mut tree = vec![first];
+    let mut at = 0;
+    while at < tree.len() {
+        tree.extend(children(tree[at]));
+        at += 1;
+    }
+    tree
+}
+
+/// Those of a process and all below it that somebody stopped (SIGSTOP).
+///
+/// CRIU seizes each process of a frozen container, and the kernel lets a stopped one answer to that only
+/// once it is thawed (`JOBCTL_TRAPPING` in kernel/ptrace.c): the dump would hang.
+#[must_use]
+pub fn stopped(first: i32) -> Vec<i32> {
+    let is_stopped = |pid: &i32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix("State:"));
+        lines
+            .next()
+            .is_some_and(|state| state.trim().starts_with('T'))
+    };
+    tree(first).into_iter().filter(is_stopped).collect()
 }
 
 fn children(pid: i32) -> Vec<i32> {
@@ -66,11 +96,13 @@ mod tests {
         }
         let first = i32::try_from(shell.id()).unwrap();
         let child = children(first)[0];
+        assert_eq!(stopped(first), [first, child]);
         let_go_on(first).unwrap();
         std::thread::sleep(Duration::from_millis(50));
-        let child = u32::try_from(child).unwrap();
-        assert_eq!((state(shell.id()), state(child)), ('S', 'S'));
-        kill_process(Pid::from_raw(child as i32).unwrap(), Signal::KILL).unwrap();
+        let below = u32::try_from(child).unwrap();
+        assert_eq!((state(shell.id()), state(below)), ('S', 'S'));
+        assert!(stopped(first).is_empty());
+        kill_process(Pid::from_raw(child).unwrap(), Signal::KILL).unwrap();
         shell.wait().unwrap();
     }
 

@@ -1,17 +1,21 @@
 //! `create` and `start` of a container that is restored.
 
 use crate::call::Call;
-use crate::pending::{Options, Pending};
-use crate::{gate, processes, replay, runc};
+use crate::pending::{KEPT, Options, PID, Pending};
+use crate::{cgroup, gate, network, processes, replay, runc};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The annotation that names a configuration file for CRIU for this container alone (runc,
 /// `libcontainer/criu_linux.go`).
 const CRIU_CONFIG: &str = "org.criu.config";
+
+/// How long whoever fetches memory may take until it holds the user faults, and how often is looked.
+const HOLD: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// `create`: waits for the images and restores. False where nothing is pending.
 pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
@@ -25,16 +29,31 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     };
     let options = pending.options()?;
     pending.claim()?;
-    annotate(&call.bundle().join("config.json"), &pending, &options)?;
-    gate::wait(
+    let network = annotate(call, &pending, &options, cgroup::unified())?;
+    let gate = gate::wait(
         &pending.path("gate"),
         Duration::from_secs(options.wait_seconds),
     )?;
     let mut command = Command::new(runc());
-    command.args(restore_line(call, &pending, &options));
-    let status = command
-        .status()
+    command.args(restore_line(call, &pending, &options, network));
+    command.env(network::PENDING, pending.path(""));
+    let mut runc = command
+        .spawn()
         .map_err(|error| format!("runc cannot be started: {error}"))?;
+    let status = loop {
+        let ended = runc.try_wait().map_err(|error| format!("runc: {error}"))?;
+        if let Some(status) = ended {
+            break status;
+        }
+        // CRIU waits for ever for memory that nobody brings any more.
+        if !gate::is_held(&gate, LOOK) {
+            if let Ok(pid) = i32::try_from(runc.id()) {
+                processes::kill(pid);
+            }
+            let _ = runc.wait();
+            return Err("the migration that was to bring this container ended".to_owned());
+        }
+    };
     if !status.success() {
         let log = pending.path("work/restore.log");
         return Err(format!(
@@ -46,7 +65,13 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
         replay::print(&pending.path(crate::pending::REPLAY));
     }
     let pid_file = call.pid_file().ok_or("the engine wants no pid file")?;
-    std::fs::copy(&pid_file, pending.path("pid"))
+    if options.tcp_established {
+        network::take_back(first(&pid_file)?, &options)?;
+    }
+    // Others wait for it: it appears whole.
+    let new = pending.path("pid.new");
+    std::fs::copy(&pid_file, &new)
+        .and_then(|_| std::fs::rename(&new, pending.path(PID)))
         .map_err(|error| format!("{}: {error}", pid_file.display()))?;
     Ok(true)
 }
@@ -61,27 +86,61 @@ pub(crate) fn start(home: &Path, call: &Call) -> Result<bool, String> {
     else {
         return Ok(false);
     };
-    let pid = std::fs::read_to_string(pending.path("pid"))
+    let pid = first(&pending.path(PID))
         .map_err(|error| format!("the container was not restored: {error}"))?;
-    let pid = pid
-        .trim()
-        .parse()
-        .map_err(|_| format!("`{pid}` is no process id"))?;
+    let options = pending.options()?;
+    if options.lazy_pages {
+        kept(&pending)?;
+    }
+    if options.tcp_established {
+        network::announce(pid);
+    }
     processes::let_go_on(pid)?;
     pending.remove();
     Ok(true)
 }
 
-fn restore_line(call: &Call, pending: &Pending, options: &Options) -> Vec<OsString> {
+/// The process id in a file.
+fn first(file: &Path) -> Result<i32, String> {
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    text.trim()
+        .parse()
+        .map_err(|_| format!("`{text}` is no process id"))
+}
+
+/// Waits until the user faults of the container are held.
+fn kept(pending: &Pending) -> Result<(), String> {
+    let since = Instant::now();
+    while !pending.path(KEPT).exists() {
+        if since.elapsed() > HOLD {
+            return Err("nobody fetches the memory of this container".to_owned());
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+fn restore_line(
+    call: &Call,
+    pending: &Pending,
+    options: &Options,
+    network: Network,
+) -> Vec<OsString> {
     let mut line = call.global().to_vec();
     line.extend(["restore".into(), "--detach".into()]);
     line.extend(call.for_restore());
     line.extend(["--image-path".into(), options.images.clone().into()]);
     line.extend(["--work-path".into(), pending.path("work").into()]);
-    // The engine attaches the network after `create`, as for any start.
-    line.extend(["--empty-ns".into(), "network".into()]);
-    // Frees each page of the images, which are in memory, as it is restored: one copy of it is enough.
-    line.push("--auto-dedup".into());
+    if network == Network::Later {
+        line.extend(["--empty-ns".into(), "network".into()]);
+    }
+    if options.lazy_pages {
+        line.push("--lazy-pages".into());
+    } else {
+        // Frees each page of the images, which are in memory, as it is restored: one copy of it is enough.
+        line.push("--auto-dedup".into());
+    }
     if options.tcp_established {
         line.push("--tcp-established".into());
     }
@@ -89,22 +148,58 @@ fn restore_line(call: &Call, pending: &Pending, options: &Options) -> Vec<OsStri
     line
 }
 
-/// Tells CRIU, through the bundle, to leave the processes stopped.
-fn annotate(config: &Path, pending: &Pending, options: &Options) -> Result<(), String> {
+/// Who makes the container's network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Network {
+    /// The runtime; the engine attaches it to networks after `create`, as for any start (Docker).
+    Later,
+    /// The engine did (Podman), or another container, or it is the host's own.
+    There,
+}
+
+impl Network {
+    /// A namespace with a path is one that is there (OCI runtime-spec, config-linux.md).
+    fn of(spec: &Value) -> Self {
+        let list = spec["linux"]["namespaces"].as_array();
+        let made = list.into_iter().flatten().any(|namespace| {
+            namespace["type"] == "network" && namespace["path"].as_str().is_none_or(str::is_empty)
+        });
+        if made { Network::Later } else { Network::There }
+    }
+}
+
+/// Tells CRIU, through the bundle, to leave the processes stopped, and which cgroup is theirs; says
+/// what the bundle says of the network.
+fn annotate(
+    call: &Call,
+    pending: &Pending,
+    options: &Options,
+    unified: bool,
+) -> Result<Network, String> {
+    let config = call.bundle().join("config.json");
     let said = |error: &dyn std::fmt::Display| format!("{}: {error}", config.display());
     let criu = pending.path("criu.conf");
     let mut text = "leave-stopped\n".to_owned();
     if options.tcp_established {
-        text.push_str("tcp-established\n");
+        let script = network::script()?;
+        text.push_str(&format!(
+            "tcp-established\naction-script {}\n",
+            script.display()
+        ));
+    }
+    let bytes = std::fs::read(&config).map_err(|error| said(&error))?;
+    let mut spec: Value = serde_json::from_slice(&bytes).map_err(|error| said(&error))?;
+    let systemd = call.global().iter().any(|arg| arg == "--systemd-cgroup");
+    if let Some(path) = cgroup::path(&spec, systemd).filter(|_| unified) {
+        text.push_str(&format!("cgroup-root {path}\n"));
     }
     std::fs::write(&criu, text).map_err(|error| format!("{}: {error}", criu.display()))?;
-    let bytes = std::fs::read(config).map_err(|error| said(&error))?;
-    let mut spec: Value = serde_json::from_slice(&bytes).map_err(|error| said(&error))?;
     if !spec["annotations"].is_object() {
         spec["annotations"] = serde_json::json!({});
     }
     spec["annotations"][CRIU_CONFIG] = criu.to_string_lossy().into();
-    std::fs::write(config, spec.to_string()).map_err(|error| said(&error))
+    std::fs::write(&config, spec.to_string()).map_err(|error| said(&error))?;
+    Ok(Network::of(&spec))
 }
 
 /// The last line in which CRIU says what went wrong, before the lines that only say that it failed.
@@ -142,13 +237,16 @@ mod tests {
             images: dir.path().join("img"),
             wait_seconds: 20,
             tcp_established: false,
+            addresses: Vec::new(),
+            lazy_pages: false,
         };
         std::fs::write(
             folder.join("options.json"),
             serde_json::to_vec(&options).unwrap(),
         )
         .unwrap();
-        std::fs::write(dir.path().join("config.json"), r#"{"ociVersion":"1.0"}"#).unwrap();
+        let spec = r#"{"ociVersion":"1.0","linux":{"cgroupsPath":"system.slice:docker:abc"}}"#;
+        std::fs::write(dir.path().join("config.json"), spec).unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         Stage { dir, home }
     }
@@ -161,7 +259,10 @@ mod tests {
             .split(' ')
             .map(OsString::from)
             .collect();
-        let line = restore_line(&Call::parse(&args), &pending, &pending.options().unwrap());
+        let options = pending.options().unwrap();
+        let there = restore_line(&Call::parse(&args), &pending, &options, Network::There);
+        assert!(!there.contains(&"--empty-ns".into()));
+        let line = restore_line(&Call::parse(&args), &pending, &options, Network::Later);
         let line: Vec<_> = line.iter().map(|word| word.to_string_lossy()).collect();
         let dir = stage.dir.path().display();
         assert_eq!(
@@ -177,11 +278,45 @@ mod tests {
         let stage = stage();
         let pending = Pending::find(&stage.home, "abc").unwrap().unwrap();
         let config = stage.dir.path().join("config.json");
-        annotate(&config, &pending, &pending.options().unwrap()).unwrap();
-        let spec: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
-        assert_eq!(spec["ociVersion"], "1.0");
-        let criu = spec["annotations"][CRIU_CONFIG].as_str().unwrap();
-        assert_eq!(std::fs::read_to_string(criu).unwrap(), "leave-stopped\n");
+        let bundle = stage.dir.path().as_os_str().to_owned();
+        let args = |systemd: &str| {
+            [
+                systemd.into(),
+                "create".into(),
+                "--bundle".into(),
+                bundle.clone(),
+                "abc".into(),
+            ]
+        };
+        let said = |systemd: &str, unified: bool| {
+            let options = pending.options().unwrap();
+            let args = args(systemd);
+            let call = Call::parse(&args);
+            let network = annotate(&call, &pending, &options, unified).unwrap();
+            assert_eq!(network, Network::There);
+            let spec: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+            assert_eq!(spec["ociVersion"], "1.0");
+            std::fs::read_to_string(spec["annotations"][CRIU_CONFIG].as_str().unwrap()).unwrap()
+        };
+        assert_eq!(said("--systemd-cgroup", false), "leave-stopped\n");
+        assert_eq!(
+            said("--systemd-cgroup", true),
+            "leave-stopped\ncgroup-root /system.slice/docker-abc.scope\n"
+        );
+        assert_eq!(said("--debug", true), "leave-stopped\n");
+    }
+
+    #[test]
+    fn a_namespace_without_a_path_is_joined_to_networks_later() {
+        let network = |list: &str| {
+            let spec = format!(r#"{{"linux":{{"namespaces":[{{"type":"pid"}},{list}]}}}}"#);
+            Network::of(&serde_json::from_str(&spec).unwrap())
+        };
+        assert_eq!(network(r#"{"type":"network"}"#), Network::Later);
+        let path = r#"{"type":"network","path":"/run/netns/x"}"#;
+        assert_eq!(network(path), Network::There);
+        // The host's own.
+        assert_eq!(network(r#"{"type":"ipc"}"#), Network::There);
     }
 
     #[test]
