@@ -1,23 +1,29 @@
 //! What the phases of a migration share.
 
+use crate::Failure;
 use crate::event::{Event, Observer};
+use crate::journal::{Journal, Known, Reach};
 use crate::layout::Layout;
-use engine::{Container, Docker, Name};
+use engine::{Container, Docker, Engine, Kind, Name};
 use host::Host;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How the container is moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Prepare the destination while the source runs; freeze; stream images and changed files straight
     /// into its memory; go on there. Moves files, volumes and what was printed too.
     Copy,
+    /// Freeze, send all but the memory, go on there at once; the memory follows, on demand and in the
+    /// background. Until the last page has come, both hosts are needed.
+    PostCopy,
     /// The workflow of the thesis "Towards Docker Live Migration": checkpoint, `tar -cz`, transfer,
     /// unpack, create, start from the checkpoint.
     Tarball,
@@ -29,8 +35,16 @@ impl Mode {
     pub fn as_str(self) -> &'static str {
         match self {
             Mode::Copy => "copy",
+            Mode::PostCopy => "post-copy",
             Mode::Tarball => "tarball",
         }
+    }
+}
+
+impl Mode {
+    /// Whether the container is restored through our runtime, from what our agents stream.
+    pub(crate) fn streams(self) -> bool {
+        matches!(self, Mode::Copy | Mode::PostCopy)
     }
 }
 
@@ -44,11 +58,22 @@ pub struct Options {
     pub mode: Mode,
     /// Leave the stopped container on the source.
     pub keep_source: bool,
+    /// Copy the folders of bind mounts along.
+    pub copy_bind: bool,
+    /// Take established TCP connections along.
+    pub tcp_established: bool,
+    /// For how long the hosts may be out of each other's reach while pages are fetched (post-copy).
+    pub link_timeout: Duration,
     /// Show the commands, change nothing.
     pub dry_run: bool,
-    /// How the user called us, up to the verb (`transship --ssh-config FILE`): for commands to type next.
-    pub invocation: String,
+    /// How the hosts are reached.
+    pub reach: Reach,
+    /// Where journals are kept ([`crate::journal_home`]); a dry run needs none.
+    pub journal: Option<PathBuf>,
 }
+
+/// For how long the hosts may be out of each other's reach unless the user says otherwise.
+pub const LINK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What copying or packing a large container's images may take.
 pub(crate) const SLOW: Duration = Duration::from_secs(1800);
@@ -56,12 +81,19 @@ pub(crate) const SLOW: Duration = Duration::from_secs(1800);
 /// One of the two hosts, with its engine.
 pub(crate) struct Side {
     pub host: Arc<dyn Host>,
-    pub docker: Docker,
+    pub engine: Engine,
 }
 
 impl Side {
     pub fn name(&self) -> &str {
         self.host.name()
+    }
+
+    /// Docker; only mode tarball asks, which is refused for other engines.
+    pub fn docker(&self) -> &Docker {
+        self.engine
+            .docker()
+            .expect("mode tarball is refused for other engines")
     }
 }
 
@@ -96,12 +128,14 @@ pub(crate) struct Context<'a> {
     pub container: Container,
     /// Its name there.
     pub name: Name,
-    /// `docker image inspect` of its image, on the source.
+    /// What the engine tells of its image, on the source.
     pub image: Value,
     /// Memory of its processes, in bytes.
     pub memory: u64,
     /// Its name on the destination.
     pub new_name: Name,
+    /// Path of our program on the hosts, where the mode needs it there; `prepare` puts it.
+    pub tool: String,
     /// The layout of its first process before it was frozen.
     pub layout: Option<Layout>,
     /// What this mode does not move, in words.
@@ -112,9 +146,22 @@ pub(crate) struct Context<'a> {
     pub interrupted: &'a AtomicBool,
     pub measured: Measured,
     pub warnings: Vec<String>,
+    /// Id of this migration, by which its folders are known.
+    pub id: String,
+    /// None in a dry run.
+    pub journal: Option<Journal>,
+    /// An earlier undo let the source go on already: nothing is to be done there.
+    pub source_done: bool,
+    /// Something that this migration made is still on a host.
+    pub left: bool,
 }
 
 impl Context<'_> {
+    /// The engine of both sides, for its commands.
+    pub fn kind(&self) -> Kind {
+        self.source.engine.kind()
+    }
+
     pub fn tell(&self, event: Event) {
         (self.observer)(event);
     }
@@ -123,6 +170,43 @@ impl Context<'_> {
         let text = text.into();
         self.tell(Event::Warning(text.clone()));
         self.warnings.push(text);
+    }
+
+    /// Warns of something that this migration made and that is still on a host.
+    pub fn leave(&mut self, text: impl Into<String>) {
+        self.left = true;
+        self.warn(text);
+    }
+
+    /// Writes down what was learnt, and with `phase` that it begins. `durable` takes a disk's time.
+    pub fn note(&mut self, phase: Option<&str>, durable: bool) -> Result<(), Failure> {
+        let known = Known {
+            container: self.container.raw().clone(),
+            image: self.image.clone(),
+            memory: self.memory,
+            source: self.source.engine.clone(),
+            destination: self.destination.engine.clone(),
+            new_id: self.measured.new_id.as_ref().map(ToString::to_string),
+            layout: self.layout.clone(),
+            tool: self.tool.clone(),
+            left_behind: self.left_behind.clone(),
+        };
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
+        journal.record.known = Some(known);
+        journal.record.phases.extend(phase.map(str::to_owned));
+        journal.save(durable)
+    }
+
+    /// The container's own id on the source.
+    pub fn source_id(&self) -> Name {
+        Name::new(self.container.id()).expect("the engine's ids are names")
+    }
+
+    /// Id of the container made on the destination; only phases after `create` ask.
+    pub fn new_id(&self) -> Name {
+        self.measured.new_id.clone().expect("`create` has run")
     }
 
     pub fn is_interrupted(&self) -> bool {

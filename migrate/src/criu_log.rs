@@ -13,7 +13,7 @@ const LINES: usize = 6;
 /// gone by then.
 pub(crate) fn explain(side: &Side, id: &str, images: &str, mut failure: Failure) -> Failure {
     let mut paths: Vec<String> = named(&failure.what);
-    let root = &side.docker.root_dir;
+    let root = &side.docker().root_dir;
     let task = format!("containerd/daemon/io.containerd.runtime.v2.task/moby/{id}");
     for log in [
         "criu-dump.log",
@@ -32,8 +32,8 @@ pub(crate) fn explain(side: &Side, id: &str, images: &str, mut failure: Failure)
     // What the engine said comes last, as it did: CRIU's own lines name the cause, the engine repeats.
     let all = format!("{log}\n{}", failure.what);
     let given = Given {
-        engine: Some("docker".to_owned()),
-        engine_version: Some(side.docker.version.to_string()),
+        engine: Some(side.engine.kind().program().to_owned()),
+        engine_version: Some(side.engine.version().to_string()),
         ..Given::default()
     };
     let diagnoses = doctor::explain::explain(all.as_bytes(), &given).map(|said| said.diagnoses);

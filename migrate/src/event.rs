@@ -19,6 +19,18 @@ pub enum Event {
         /// Bytes in all.
         total: u64,
     },
+    /// The container runs on the destination, and so many pages of its memory have not come yet.
+    Pages {
+        /// Pages to come.
+        left: u64,
+        /// All that were to come.
+        total: u64,
+    },
+    /// The two hosts do not reach each other, or do again; the container waits for pages meanwhile.
+    Link {
+        /// Whether they do.
+        up: bool,
+    },
     /// A phase ended well.
     End {
         /// Its name.

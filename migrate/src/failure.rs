@@ -94,9 +94,10 @@ impl From<EngineError> for Failure {
         let (what, fix) = (error.to_string(), error.fix());
         match error {
             EngineError::Host(error) => error.into(),
-            EngineError::Missing { host }
+            EngineError::Missing { host, .. }
             | EngineError::Down { host, .. }
             | EngineError::Denied { host, .. }
+            | EngineError::Rootless { host }
             | EngineError::NotExperimental { host }
             | EngineError::Nonsense { host, .. } => {
                 let mut failure = Failure::refused(&host, what);

@@ -1,17 +1,19 @@
 //! Everything that is looked at before anything is touched, and the reasons to refuse.
 
-use crate::copy::subject;
+use crate::choice::{self, Engines};
+use crate::copy::{binds, lazy, subject, tcp};
 use crate::leftover;
 use crate::{Failure, Kind, Mode, Options, ask, space, tool};
-use engine::{Container, Docker, Name, commands};
+use engine::{Container, Docker, Engine, Kind as Which, Name};
 use host::{Cmd, Host, HostError};
 use serde_json::Value;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What was found, all good.
 pub(crate) struct Subject {
-    pub source_docker: Docker,
-    pub destination_docker: Docker,
+    pub source_engine: Engine,
+    pub destination_engine: Engine,
     pub container: Container,
     /// Its name on the source.
     pub name: Name,
@@ -29,16 +31,17 @@ pub(crate) fn inspect(
     destination: &Arc<dyn Host>,
     options: &Options,
 ) -> Result<Subject, Failure> {
-    let copies = options.mode == Mode::Copy;
-    let (source_engine, destination_engine) = std::thread::scope(|scope| {
+    let copies = options.mode.streams();
+    usage(options)?;
+    let (source_looked, destination_looked) = std::thread::scope(|scope| {
         let other = scope.spawn(|| look(&**destination, options.mode));
         (
             look(&**source, options.mode),
             other.join().expect("looking does not panic"),
         )
     });
-    let (source_engine, destination_engine) = (source_engine?, destination_engine?);
-    if source_engine.identity == destination_engine.identity {
+    let (source_looked, destination_looked) = (source_looked?, destination_looked?);
+    if source_looked.identity == destination_looked.identity {
         return Err(Failure::new(
             Kind::Usage,
             format!(
@@ -49,31 +52,58 @@ pub(crate) fn inspect(
         )
         .fix("name another host with --to"));
     }
-    let (source_docker, destination_docker) = (source_engine.docker, destination_engine.docker);
-    let container = find(&**source, &source_docker, &options.container)?;
-    if copies {
-        subject::movable(&**source, &container)?;
-        subject::place(&**destination, &container)?;
-    } else {
-        pair(source, destination, &source_docker, &destination_docker)?;
-        suits(&**source, &source_docker, &container)?;
-        restorable(&**destination, &destination_docker, &container)?;
-    }
+    let (source_engine, container) = source_looked.engines.with(&**source, &options.container)?;
+    let kind = source_engine.kind();
+    let journals = options.journal.as_deref();
+    let container = running(&**source, &source_engine, container, journals)?;
+    let destination_engine =
+        destination_looked
+            .engines
+            .same(kind, &**destination, source.name())?;
     let name = Name::new(container.name())
         .map_err(|error| Failure::refused(source.name(), error.to_string()))?;
-    free_name(&**destination, options.name.as_ref().unwrap_or(&name))?;
-    leftover::check(&**source, &name, None)?;
-    leftover::check(&**destination, &name, None)?;
+    // First: what an earlier migration left looks like a name taken and a volume that would be lost.
+    leftover::check(&**source, &name, None, journals)?;
+    leftover::check(&**destination, &name, None, journals)?;
+    free_name(&**destination, kind, options.name.as_ref().unwrap_or(&name))?;
+    let mut dockers = None;
+    if copies {
+        tool::check(&**source, &source_engine)?;
+        tool::check(&**destination, &destination_engine)?;
+        subject::runtime(&**source, &source_engine, &container)?;
+        subject::movable(&**source, &container)?;
+        choice::goes_with(&**source, kind, options)?;
+        let copied = if options.copy_bind {
+            binds::folders(&**source, &container)?
+        } else {
+            Vec::new()
+        };
+        subject::place(&**destination, &container, &copied)?;
+        if options.tcp_established {
+            tcp::check(&**source, &**destination, kind, &container)?;
+        }
+        if options.mode == Mode::PostCopy {
+            lazy::serves(&**source)?;
+            lazy::fetches(&**destination)?;
+        }
+    } else {
+        let from = checkpoints(&**source, &source_engine)?;
+        let to = checkpoints(&**destination, &destination_engine)?;
+        pair(source, destination, from, to)?;
+        suits(&**source, &source_engine, &container)?;
+        restorable(&**destination, &destination_engine, &container)?;
+        dockers = Some((from, to));
+    }
     let image = image(source, destination, &container, copies)?;
-    let memory = space::memory(&**source, &name)?;
+    let memory = space::memory(&**source, kind, &name)?;
     if copies {
         // Images there and processes beside them; here, what was sent is freed at once.
         subject::memory(&**destination, 2 * memory)?;
         subject::memory(&**source, memory / 2)?;
         return Ok(Subject {
             name,
-            source_docker,
-            destination_docker,
+            source_engine,
+            destination_engine,
             container,
             image,
             memory,
@@ -81,8 +111,10 @@ pub(crate) fn inspect(
             warnings: Vec::new(),
         });
     }
-    space::check(&**source, &source_docker, memory)?;
-    space::check(&**destination, &destination_docker, memory)?;
+    if let Some((from, to)) = dockers {
+        space::check(&**source, from, memory)?;
+        space::check(&**destination, to, memory)?;
+    }
     let left_behind = left_behind(&**source, &name, &container)?;
     let warnings = match left_behind.as_slice() {
         [] => Vec::new(),
@@ -93,8 +125,8 @@ pub(crate) fn inspect(
     };
     Ok(Subject {
         name,
-        source_docker,
-        destination_docker,
+        source_engine,
+        destination_engine,
         container,
         image,
         memory,
@@ -103,25 +135,58 @@ pub(crate) fn inspect(
     })
 }
 
+/// Options that only go with modes that stream.
+fn usage(options: &Options) -> Result<(), Failure> {
+    if options.mode.streams() {
+        return Ok(());
+    }
+    let (what, option) = if options.copy_bind {
+        ("moves no files", "--copy-bind")
+    } else if options.tcp_established {
+        ("does not take TCP connections along", "--tcp-established")
+    } else {
+        return Ok(());
+    };
+    let what = format!("mode {} {what}", options.mode.as_str());
+    let fix = format!("{option} goes with --mode copy and --mode post-copy");
+    Err(Failure::new(Kind::Usage, what).fix(fix))
+}
+
 struct Looked {
-    docker: Docker,
+    engines: Engines,
     /// What tells two hosts apart, whatever they are called: the boot, and the namespaces where several
     /// hosts share a kernel.
     identity: String,
 }
 
 fn look(host: &dyn Host, mode: Mode) -> Result<Looked, Failure> {
-    let docker = Docker::probe(host)?;
+    let engines = Engines::of(host)?;
     let script = "cat /proc/sys/kernel/random/boot_id; readlink /proc/self/ns/net /proc/self/ns/pid /proc/self/ns/mnt";
     let identity = host.text(&Cmd::reads("sh").args(["-c", script]))?;
-    if mode == Mode::Copy {
-        tool::check(host, &docker)?;
+    if mode.streams() {
         subject::programs(host)?;
-    } else if let Err(error) = docker.makes_checkpoints(host.name()) {
-        return Err(Failure::from(error).fix(r#"or by hand: put "experimental": true into /etc/docker/daemon.json there, then: systemctl restart docker"#));
     }
     criu(host)?;
-    Ok(Looked { docker, identity })
+    Ok(Looked { engines, identity })
+}
+
+/// Docker with checkpoints in its API, which mode tarball uses.
+fn checkpoints<'a>(host: &dyn Host, engine: &'a Engine) -> Result<&'a Docker, Failure> {
+    let on = host.name();
+    let Some(docker) = engine.docker() else {
+        return Err(Failure::refused(
+            on,
+            format!(
+                "mode tarball is a workflow of Docker, and the container on {on} is one of {}",
+                engine.kind()
+            ),
+        )
+        .fix("--mode copy"));
+    };
+    match docker.makes_checkpoints(on) {
+        Ok(()) => Ok(docker),
+        Err(error) => Err(Failure::from(error).fix(r#"or by hand: put "experimental": true into /etc/docker/daemon.json there, then: systemctl restart docker"#)),
+    }
 }
 
 /// CRIU is there and, by its own judgement, works on the running kernel.
@@ -190,44 +255,33 @@ fn pair(
     .fix(format!("transship provision {} {}", source.name(), destination.name())))
 }
 
-fn find(host: &dyn Host, docker: &Docker, name: &Name) -> Result<Container, Failure> {
-    let on = host.name();
-    let Some(container) = ask::container(host, name)? else {
-        let running = host
-            .text(&Cmd::reads("docker").args(["ps", "--format", "{{.Names}}"]))
-            .unwrap_or_default();
-        let running = running.split_whitespace().collect::<Vec<_>>().join(", ");
-        let running = if running.is_empty() {
-            "none".to_owned()
-        } else {
-            running
-        };
-        return Err(
-            Failure::refused(on, format!("there is no container {name} on {on}"))
-                .fix(format!("containers that run on {on}: {running}")),
-        );
-    };
+/// It runs; what an earlier migration left says more than that it is stopped.
+fn running(
+    host: &dyn Host,
+    engine: &Engine,
+    container: Container,
+    journals: Option<&Path>,
+) -> Result<Container, Failure> {
     if container.running() && !container.paused() {
         return Ok(container);
     }
-    // What an earlier migration left says more than that the container is stopped.
     if let Ok(name) = Name::new(container.name()) {
-        leftover::check(host, &name, Some((docker, &container)))?;
+        leftover::check(host, &name, Some((engine, &container)), journals)?;
     }
-    let name = container.name();
+    let (on, name, program) = (host.name(), container.name(), engine.kind().program());
     Err(if container.paused() {
         Failure::refused(on, format!("{name} on {on} is paused"))
-            .fix(format!("on {on}: docker unpause {name}"))
+            .fix(format!("on {on}: {program} unpause {name}"))
     } else {
         Failure::refused(
             on,
             format!("{name} on {on} is not running: only a running container has a state to move"),
         )
-        .fix(format!("on {on}: docker start {name}"))
+        .fix(format!("on {on}: {program} start {name}"))
     })
 }
 
-fn suits(host: &dyn Host, docker: &Docker, container: &Container) -> Result<(), Failure> {
+fn suits(host: &dyn Host, docker: &Engine, container: &Container) -> Result<(), Failure> {
     let (on, name) = (host.name(), container.name());
     if container.auto_remove() {
         return Err(Failure::refused(
@@ -240,7 +294,7 @@ fn suits(host: &dyn Host, docker: &Docker, container: &Container) -> Result<(), 
 }
 
 /// Both engines must restore it: the destination's for the migration, the source's for the way back.
-fn restorable(host: &dyn Host, docker: &Docker, container: &Container) -> Result<(), Failure> {
+fn restorable(host: &dyn Host, docker: &Engine, container: &Container) -> Result<(), Failure> {
     docker.can_restore(container).map_err(|why| {
         Failure::refused(
             host.name(),
@@ -254,8 +308,8 @@ fn restorable(host: &dyn Host, docker: &Docker, container: &Container) -> Result
     })
 }
 
-fn free_name(host: &dyn Host, name: &Name) -> Result<(), Failure> {
-    let Some(other) = ask::container(host, name)? else {
+fn free_name(host: &dyn Host, kind: Which, name: &Name) -> Result<(), Failure> {
+    let Some(other) = ask::container(host, kind, name)? else {
         return Ok(());
     };
     let on = host.name();
@@ -270,7 +324,10 @@ fn free_name(host: &dyn Host, name: &Name) -> Result<(), Failure> {
             }
         ),
     )
-    .fix(format!("if it is not needed, on {on}: docker rm -f {name}"))
+    .fix(format!(
+        "if it is not needed, on {on}: {} rm -f {name}",
+        kind.program()
+    ))
     .fix(format!(
         "or give the moved one another name: --name {name}-2"
     )))
@@ -284,7 +341,7 @@ fn image(
     copies: bool,
 ) -> Result<Value, Failure> {
     let (reference, id) = (container.image_ref(), container.image_id());
-    let image = ask::image(&**source, id)?.ok_or_else(|| {
+    let image = ask::image(&**source, container.kind(), id)?.ok_or_else(|| {
         Failure::refused(
             source.name(),
             format!(
@@ -307,7 +364,7 @@ fn image(
             format!("ssh {} ", host::quote(on))
         }
     );
-    match ask::image(&**destination, reference)? {
+    match ask::image(&**destination, container.kind(), reference)? {
         Some(there) if there["Id"] == image["Id"] => Ok(image),
         Some(_) => Err(Failure::refused(
             on,
@@ -327,7 +384,7 @@ fn left_behind(
     container: &Container,
 ) -> Result<Vec<String>, Failure> {
     let mut what = Vec::new();
-    let changed = host.text(&commands::diff(name))?.lines().count();
+    let changed = host.text(&container.kind().diff(name))?.lines().count();
     if changed > 0 {
         what.push(format!("changes in its root ({changed})"));
     }

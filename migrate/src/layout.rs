@@ -4,11 +4,15 @@
 //! CRIU's restore puts them back where they were. So the same addresses in `/proc/PID/stat` before and
 //! after mean that it is the same run of the program, whatever the program is.
 
+use crate::context::Side;
+use crate::{Failure, ask};
+use engine::Name;
 use host::{Cmd, Host};
+use serde::{Deserialize, Serialize};
 
 /// Where the container's first process has its code, stack, heap, arguments and environment: fields
 /// 26 to 28 and 45 to 51 of `/proc/PID/stat` (proc_pid_stat(5)).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layout {
     addresses: Vec<u64>,
     /// Whether the kernel randomizes addresses there; without it equal addresses prove nothing.
@@ -67,6 +71,15 @@ impl Layout {
         } else {
             WentOn::Unknown
         }
+    }
+}
+
+/// The layout of a container on a side, where it runs.
+pub(crate) fn of(side: &Side, id: &Name) -> Result<Option<Layout>, Failure> {
+    let state = ask::state(&*side.host, side.engine.kind(), id)?;
+    match state.pid {
+        Some(pid) if state.running => Ok(Layout::read(&*side.host, pid)?),
+        _ => Ok(None),
     }
 }
 

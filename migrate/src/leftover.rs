@@ -1,11 +1,13 @@
-//! The work folder of a migration: images while it runs, a lock against a second one, and what an
-//! earlier one left behind if it was killed.
+//! The work folder of a migration on a host: images while it runs, a lock against a second one, and what
+//! an earlier one left behind if it was killed.
 
 use crate::context::SLOW;
-use crate::copy::subject;
-use crate::{Failure, Kind};
-use engine::{Container, Docker, Name, commands};
+use crate::copy::thaw;
+use crate::{Failure, Kind, journal};
+use engine::{Container, Docker, Engine, Name};
 use host::{Cmd, Host};
+use std::path::Path;
+use std::time::Duration;
 
 /// Everything that transship keeps on a host.
 pub(crate) const HOME: &str = "/var/lib/transship";
@@ -13,6 +15,8 @@ pub(crate) const HOME: &str = "/var/lib/transship";
 const ROOT: &str = "/var/lib/transship/migrate";
 /// Name of the checkpoints that a migration makes.
 pub(crate) const CHECKPOINT: &str = "transship";
+/// How long what a killed migration started on a host may take to end.
+pub(crate) const ENDS: Duration = Duration::from_secs(660);
 
 /// The same as a name.
 pub(crate) fn checkpoint() -> Name {
@@ -30,48 +34,124 @@ pub(crate) fn images(name: &Name) -> String {
     format!("{}/images", folder(name))
 }
 
-/// Makes the work folder for root alone. `mkdir` without `-p` fails where it exists: that is the lock.
-pub(crate) fn create(name: &Name) -> Cmd {
-    let script = r#"umask 077; mkdir -p "$1" && mkdir "$2" && mkdir "$2/images""#;
-    Cmd::changes("sh").args(["-c", script, "sh", ROOT, &folder(name)])
+/// The file that everything that a migration starts on a host, and that outlives it, holds locked.
+pub(crate) fn held(name: &Name) -> String {
+    format!("{}/held", folder(name))
 }
 
-/// Removes the work folder with the images in it, which may be a file system in memory.
-pub(crate) fn remove(name: &Name) -> Cmd {
+/// Makes the work folder for root alone, with the id of the migration in it. It appears whole, and only
+/// where there is none: that is the lock.
+pub(crate) fn create(name: &Name, id: &str) -> Cmd {
+    let script = r#"umask 077; mkdir -p "$1" && new=$1/.$3 && mkdir "$new" "$new/images" && printf '%s\n%s\n' "$3" "$4" > "$new/owner" && : > "$new/held" && mv -T "$new" "$2" && exit; rm -rf "$1/.$3"; exit 1"#;
+    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".into());
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let who = format!("{user}@{}", machine.trim());
+    Cmd::changes("sh").args(["-c", script, "sh", ROOT, &folder(name), id, &who])
+}
+
+/// Removes the work folder of this migration with the images in it, which may be a file system in memory;
+/// that of another migration stays.
+pub(crate) fn remove(name: &Name, id: &str) -> Cmd {
+    let script = r#"rm -rf "$3/.$2"; [ "$(head -n 1 "$1/owner" 2>/dev/null)" = "$2" ] || exit 0; umount -q "$1/images"; rm -rf "$1""#;
+    Cmd::changes("sh").args(["-c", script, "sh", &folder(name), id, ROOT])
+}
+
+/// Removes it, whosever it is: for a person who knows that none is under way.
+fn remove_any(name: &Name) -> Cmd {
     let script = r#"umount -q "$1/images"; rm -rf "$1""#;
     Cmd::changes("sh").args(["-c", script, "sh", &folder(name)])
+}
+
+/// Whether the work folder on a host is that of this migration.
+pub(crate) fn is_ours(host: &dyn Host, name: &Name, id: &str) -> Result<bool, Failure> {
+    let script = r#"head -n 1 "$1/owner" 2>/dev/null; true"#;
+    let owner = host.text(&Cmd::reads("sh").args(["-c", script, "sh", &folder(name)]))?;
+    Ok(owner == id)
+}
+
+/// Ends what a killed migration started on a host and is still at work there: its agent is told to end,
+/// and the dump, the checkpoint or the engine's command is waited for, since it cannot be taken back
+/// half-way.
+pub(crate) fn halt(name: &Name) -> Cmd {
+    let script = r#"
+[ -d "$1" ] || exit 0
+if pid=$(cat "$1/agent" 2>/dev/null) && grep -qa '[[:cntrl:]]agent[[:cntrl:]]' "/proc/$pid/cmdline" 2>/dev/null; then kill "$pid"; fi
+flock -w "$2" "$1/held" true || exit 1
+for i in $(seq "$2"); do grep -qsa -- "$1[/]" /proc/[0-9]*/cmdline || exit 0; sleep 1; done
+exit 1
+"#;
+    Cmd::changes("sh")
+        .args([
+            "-c",
+            script,
+            "sh",
+            &folder(name),
+            &ENDS.as_secs().to_string(),
+        ])
+        .timeout(2 * ENDS)
 }
 
 /// Refuses where an earlier migration of that name left its folder, or one is under way.
 pub(crate) fn check(
     host: &dyn Host,
     name: &Name,
-    stopped: Option<(&Docker, &Container)>,
+    stopped: Option<(&Engine, &Container)>,
+    journals: Option<&Path>,
 ) -> Result<(), Failure> {
     let folder = folder(name);
-    let script =
-        r#"[ -d "$1" ] || exit 0; date -r "$1" +%FT%T; find "$1" -name inventory.img | head -n 1"#;
+    let script = r#"[ -d "$1" ] || exit 0; date -r "$1" +%FT%T; { cat "$1/owner" 2>/dev/null || printf '\n\n'; } | head -n 2; find "$1" -name inventory.img | head -n 1"#;
     let found = host.text(&Cmd::reads("sh").args(["-c", script, "sh", &folder]))?;
     let mut lines = found.lines();
     let Some(since) = lines.next() else {
         return Ok(());
     };
+    let (id, who) = (
+        lines.next().unwrap_or_default(),
+        lines.next().unwrap_or_default(),
+    );
     let on = host.name();
-    let mut failure = Failure::new(
-        Kind::Refused,
-        format!("another migration of {name} is under way on {on} since {since}, or was killed and left {folder} there"),
-    )
-    .on(on);
+    let ours = journals.and_then(|home| journal::find(home, id));
+    if let Some(ours) = &ours
+        && ours.under_way
+    {
+        return Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "{name} is being moved from {} to {} at this moment, by process {} (migration {id})",
+                ours.record.source, ours.record.destination, ours.record.process
+            ),
+        )
+        .on(on)
+        .fix("wait for it: transship migrate status"));
+    }
+    let what = match &ours {
+        Some(_) => {
+            format!("an earlier migration of {name}, {id}, was killed and left {folder} on {on}")
+        }
+        None if who.is_empty() => format!(
+            "another migration of {name} is under way on {on} since {since}, or was killed and left {folder} there"
+        ),
+        None => format!(
+            "another migration of {name}, {id}, begun by {who}, is under way on {on} since {since}, or was killed and left {folder} there"
+        ),
+    };
+    let mut failure = Failure::new(Kind::Refused, what).on(on);
+    if ours.is_some() {
+        return Err(failure.fix(format!("transship migrate undo {id}")));
+    }
+    if !who.is_empty() {
+        failure = failure.fix(format!("where it was begun, as {who}: transship migrate status {id}, and if it was killed: transship migrate undo {id}"));
+    }
     if let Some((_, container)) = stopped
         && container.paused()
     {
         return Err(failure.fix(format!(
             "if none is under way and {name} does not run elsewhere, let it go on, on {on}: {}; {}",
-            subject::thaw_line(container, name),
-            remove(name).line()
+            thaw::line(container, name),
+            remove_any(name).line()
         )));
     }
-    if let (Some((docker, container)), Some(_)) = (stopped, lines.next()) {
+    if let (Some((Engine::Docker(docker), container)), Some(_)) = (stopped, lines.next()) {
         failure = failure.fix(format!(
             "if none is under way, bring {name} back from that checkpoint, on {on}: {}",
             restart_lines(docker, container, name).join(" && ")
@@ -84,7 +164,7 @@ pub(crate) fn check(
         } else {
             ""
         },
-        remove(name).line()
+        remove_any(name).line()
     )))
 }
 
@@ -102,7 +182,7 @@ pub(crate) fn restart_lines(docker: &Docker, container: &Container, name: &Name)
 pub(crate) fn restore(docker: &Docker, id: &str, name: &Name, path: &str) -> Vec<Cmd> {
     if docker.restores_from_folder() {
         let parent = path.rsplit_once('/').map_or(path, |(parent, _)| parent);
-        return vec![commands::start_from(name, Some(parent), &checkpoint())];
+        return vec![engine::Kind::Docker.start_from(name, Some(parent), &checkpoint())];
     }
     // The engine uploads the folder to containerd's content store, which may still hold the same content
     // from the checkpoint or an earlier try and then refuses it (moby#42900): no two may be alike. CRIU
@@ -113,6 +193,6 @@ pub(crate) fn restore(docker: &Docker, id: &str, name: &Name, path: &str) -> Vec
         Cmd::changes("sh")
             .args(["-c", script, "sh", path, &own, CHECKPOINT])
             .timeout(SLOW),
-        commands::start_from(name, None, &checkpoint()),
+        engine::Kind::Docker.start_from(name, None, &checkpoint()),
     ]
 }

@@ -5,22 +5,31 @@
 //! The modes differ in their phases; [`pipeline`] runs them all.
 
 mod ask;
+mod choice;
 mod context;
 mod copy;
+mod create;
 mod criu_log;
 mod event;
 mod failure;
 mod inspection;
+mod journal;
 mod layout;
 mod leftover;
 mod pipeline;
+mod prepare;
+mod proof;
+mod random;
 mod report;
 mod space;
 mod tarball;
 mod tool;
+mod undo;
 
-pub use context::{Mode, Options};
+pub use context::{LINK_TIMEOUT, Mode, Options};
 pub use event::{Event, Observer};
 pub use failure::{Failure, Kind};
+pub use journal::{Reach, Record, home as journal_home};
 pub use pipeline::{refuse, run};
 pub use report::{FailureReport, Outcome, PhaseReport, PlannedCommand, Report};
+pub use undo::{Migration, State, Status, status, undo};

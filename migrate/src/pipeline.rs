@@ -3,6 +3,7 @@
 use crate::context::{Context, Measured, Side};
 use crate::event::{Event, Observer};
 use crate::inspection::{self, Subject};
+use crate::journal::{Journal, Reach, Record};
 use crate::report::{FailureReport, Outcome, PhaseReport, PlannedCommand, Report};
 use crate::{Failure, Kind, Mode, Options, copy, tarball};
 use host::{Dry, Host};
@@ -27,6 +28,12 @@ pub(crate) trait Phase {
     /// # Errors
     /// Where it cannot be proven any more that exactly one copy of the container runs.
     fn undo(&mut self, context: &mut Context) -> Result<(), Doubt>;
+
+    /// Whether Ctrl-C ends the migration before and after this phase. Where the container has gone on at
+    /// the destination and only waits for its memory, it does not.
+    fn can_be_interrupted(&self) -> bool {
+        true
+    }
 }
 
 /// It cannot be proven where the container runs: what is known, and what a person must type.
@@ -102,46 +109,20 @@ pub fn run(
     } else {
         (source, destination)
     };
-    let Subject {
-        name,
-        source_docker,
-        destination_docker,
-        container,
-        image,
-        memory,
-        left_behind,
-        warnings,
-    } = subject;
-    let mut context = Context {
-        new_name: options.name.clone().unwrap_or_else(|| name.clone()),
-        name,
-        layout: None,
-        left_behind,
-        log_kept: None,
+    let mut context = match context(
+        subject,
+        (source, destination),
         options,
-        source: Side {
-            host: source,
-            docker: source_docker,
-        },
-        destination: Side {
-            host: destination,
-            docker: destination_docker,
-        },
-        container,
-        image,
-        memory,
         observer,
         interrupted,
-        measured: Measured::default(),
-        warnings: Vec::new(),
+    ) {
+        Ok(context) => context,
+        Err(failure) => {
+            report.total_seconds = start.elapsed().as_secs_f64();
+            return refused(report, &failure);
+        }
     };
-    for warning in warnings {
-        context.warn(warning);
-    }
-    let mut phases = match options.mode {
-        Mode::Copy => copy::phases(),
-        Mode::Tarball => tarball::phases(),
-    };
+    let mut phases = phases(options);
     let result = drive(&mut phases, &mut context, &phase_now, &mut report.phases);
     report.total_seconds = start.elapsed().as_secs_f64();
     finish(
@@ -152,8 +133,68 @@ pub fn run(
     )
 }
 
+/// The phases of a mode.
+pub(crate) fn phases(options: &Options) -> Phases {
+    match options.mode {
+        Mode::Copy => copy::phases(options.copy_bind),
+        Mode::PostCopy => copy::post_copy(options.copy_bind),
+        Mode::Tarball => tarball::phases(),
+    }
+}
+
+/// What the phases share, from what was found; the journal begins here.
+fn context<'a>(
+    subject: Subject,
+    (source, destination): (Arc<dyn Host>, Arc<dyn Host>),
+    options: &'a Options,
+    observer: &'a Observer,
+    interrupted: &'a AtomicBool,
+) -> Result<Context<'a>, Failure> {
+    let mut context = Context {
+        new_name: options.name.clone().unwrap_or_else(|| subject.name.clone()),
+        name: subject.name,
+        tool: String::new(),
+        layout: None,
+        left_behind: subject.left_behind,
+        log_kept: None,
+        options,
+        source: Side {
+            host: source,
+            engine: subject.source_engine,
+        },
+        destination: Side {
+            host: destination,
+            engine: subject.destination_engine,
+        },
+        container: subject.container,
+        image: subject.image,
+        memory: subject.memory,
+        observer,
+        interrupted,
+        measured: Measured::default(),
+        warnings: Vec::new(),
+        id: "dry-run".to_owned(),
+        journal: None,
+        source_done: false,
+        left: false,
+    };
+    for warning in subject.warnings {
+        context.warn(warning);
+    }
+    if !options.dry_run {
+        let home = options.journal.as_deref().ok_or_else(|| {
+            Failure::refused("local", "there is no folder for the journal of migrations: neither XDG_STATE_HOME nor HOME is set")
+                .fix("export HOME=FOLDER")
+        })?;
+        let record = Record::new(&context)?;
+        context.id.clone_from(&record.id);
+        context.journal = Some(Journal::begin(home, record)?);
+    }
+    Ok(context)
+}
+
 /// How the phases ended.
-enum End {
+pub(crate) enum End {
     Committed,
     Undone(Failure, &'static str),
     Doubt(Failure, &'static str, Doubt),
@@ -169,44 +210,76 @@ fn drive(
         let phase = &mut phases.before_commit[index];
         let name = phase.name();
         *phase_now.lock().expect("no panic while held") = name;
-        let result = if context.is_interrupted() {
+        let can = phase.can_be_interrupted();
+        let result = if can && context.is_interrupted() {
             Err(Failure::new(
                 Kind::Interrupted,
                 format!("interrupted before {name}"),
             ))
         } else {
-            one(&mut **phase, context, done)
+            // On disk before anything stands still; then only to be found by another process.
+            let durable = name == "freeze" || name == "checkpoint";
+            context
+                .note(Some(name), durable)
+                .and_then(|()| one(&mut **phase, context, done))
         };
         let result = match result {
             // The last moment to turn back: what follows cannot be undone.
-            Ok(()) if index + 1 == phases.before_commit.len() && context.is_interrupted() => Err(
-                Failure::new(Kind::Interrupted, format!("interrupted after {name}")),
-            ),
+            Ok(())
+                if can && index + 1 == phases.before_commit.len() && context.is_interrupted() =>
+            {
+                Err(Failure::new(
+                    Kind::Interrupted,
+                    format!("interrupted after {name}"),
+                ))
+            }
             other => other,
         };
         if let Err(failure) = result {
             context.tell(Event::Undoing {
                 why: failure.what.clone(),
             });
-            for phase in phases.before_commit[..=index].iter_mut().rev() {
-                if let Err(doubt) = phase.undo(context) {
-                    return End::Doubt(failure, name, doubt);
-                }
-            }
-            return End::Undone(failure, name);
+            return match take_back(&mut phases.before_commit[..=index], context) {
+                Ok(()) => End::Undone(failure, name),
+                Err(doubt) => End::Doubt(failure, name, doubt),
+            };
         }
     }
-    for phase in &mut phases.after_commit {
+    if let Some(journal) = &mut context.journal {
+        journal.record.committed = true;
+    }
+    if let Err(failure) = context.note(None, true) {
+        context.warn(failure.what);
+    }
+    wind_up(&mut phases.after_commit, context, phase_now, done);
+    End::Committed
+}
+
+/// Undoes phases, last first.
+pub(crate) fn take_back(phases: &mut [Box<dyn Phase>], context: &mut Context) -> Result<(), Doubt> {
+    phases
+        .iter_mut()
+        .rev()
+        .try_for_each(|phase| phase.undo(context))
+}
+
+/// Runs the phases after the commit point: they only warn.
+pub(crate) fn wind_up(
+    phases: &mut [Box<dyn Phase>],
+    context: &mut Context,
+    phase_now: &Mutex<&'static str>,
+    done: &mut Vec<PhaseReport>,
+) {
+    for phase in phases {
         *phase_now.lock().expect("no panic while held") = phase.name();
         if let Err(failure) = one(&mut **phase, context, done) {
             let mut text = failure.what;
             for fix in failure.fix {
                 text = format!("{text}; {fix}");
             }
-            context.warn(text);
+            context.leave(text);
         }
     }
-    End::Committed
 }
 
 fn one(
@@ -239,10 +312,11 @@ fn one(
     Ok(())
 }
 
-fn blank(source: &str, destination: &str, options: &Options) -> Report {
+pub(crate) fn blank(source: &str, destination: &str, options: &Options) -> Report {
     Report {
         schema: "transship/migrate/1".into(),
         outcome: Outcome::Refused,
+        id: String::new(),
         mode: options.mode,
         container: options.container.to_string(),
         name: options
@@ -273,7 +347,7 @@ pub fn refuse(source: &str, destination: &str, options: &Options, failure: &Fail
 }
 
 /// The report of a migration that was not begun.
-fn refused(mut report: Report, failure: &Failure) -> Report {
+pub(crate) fn refused(mut report: Report, failure: &Failure) -> Report {
     report.outcome = Outcome::Refused;
     report.exit_code = match failure.kind {
         Kind::Usage => 2,
@@ -286,13 +360,20 @@ fn refused(mut report: Report, failure: &Failure) -> Report {
     report
 }
 
-fn finish(mut report: Report, context: Context, end: End, plan: Vec<PlannedCommand>) -> Report {
+/// The report, and the last word in the journal.
+pub(crate) fn finish(
+    mut report: Report,
+    mut context: Context,
+    end: End,
+    plan: Vec<PlannedCommand>,
+) -> Report {
     let (container, source, destination) = (
         report.container.clone(),
         report.source.clone(),
         report.destination.clone(),
     );
     let measured = &context.measured;
+    report.id.clone_from(&context.id);
     report.warnings = context.warnings.clone();
     report.tarball_bytes = measured.tarball_bytes;
     report.bytes_sent = measured.wire.map(|wire| wire.sent);
@@ -314,7 +395,10 @@ fn finish(mut report: Report, context: Context, end: End, plan: Vec<PlannedComma
                 _ => None,
             };
             report.state = format!("{} runs on {destination}", report.name);
-            report.next = vec![move_back(&report, &context.options.invocation)];
+            report.next = vec![move_back(&report, &context.options.reach)];
+        }
+        End::Undone(failure, "prepare") if failure.kind == Kind::Refused => {
+            report = refused(report, &failure);
         }
         End::Undone(failure, phase) => {
             report.outcome = Outcome::RolledBack;
@@ -324,7 +408,9 @@ fn finish(mut report: Report, context: Context, end: End, plan: Vec<PlannedComma
                 6
             };
             report.failure = Some(FailureReport::new(&failure, Some(phase)));
-            report.state = if measured.stood_still {
+            report.state = if context.source_done {
+                format!("{container} goes on on {source} since an earlier undo")
+            } else if measured.stood_still {
                 format!(
                     "{container} runs on {source}: it was frozen for a moment and goes on where it was"
                 )
@@ -342,12 +428,38 @@ fn finish(mut report: Report, context: Context, end: End, plan: Vec<PlannedComma
             report.failure = Some(FailureReport::new(&failure, Some(phase)));
             report.state = doubt.what;
             report.next = doubt.fix;
+            report.next.push(format!(
+                "or, once both hosts answer, here: {}",
+                undo_line(&context.id)
+            ));
         }
+    }
+    if let Some(journal) = &mut context.journal {
+        journal.record.outcome = Some(report.outcome);
+        journal.record.left = context.left;
+        if journal.record.is_over() {
+            // It holds the container's configuration, passwords in its environment too.
+            journal.record.known = None;
+        }
+        if let Err(failure) = journal.save(true) {
+            report.warnings.push(failure.what);
+        }
+    }
+    if context.left && report.outcome != Outcome::InDoubt {
+        report.next.push(format!(
+            "what is left of it on the hosts: {}",
+            undo_line(&context.id)
+        ));
     }
     report
 }
 
-fn move_back(report: &Report, invocation: &str) -> String {
+/// The command that undoes, or finishes, a migration.
+pub(crate) fn undo_line(id: &str) -> String {
+    format!("transship migrate undo {id}")
+}
+
+pub(crate) fn move_back(report: &Report, reach: &Reach) -> String {
     let mut words = vec!["migrate".to_owned(), report.name.clone()];
     words.extend([
         "--from".to_owned(),
@@ -360,5 +472,5 @@ fn move_back(report: &Report, invocation: &str) -> String {
     }
     words.extend(["--mode".to_owned(), report.mode.as_str().to_owned()]);
     let words: Vec<_> = words.iter().map(|word| host::quote(word)).collect();
-    format!("{invocation} {}", words.join(" "))
+    format!("{} {}", reach.invocation(), words.join(" "))
 }

@@ -2,10 +2,10 @@
 
 use crate::{Failure, Mode};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The container runs on the destination.
@@ -84,6 +84,8 @@ pub struct Report {
     pub schema: String,
     /// How it ended.
     pub outcome: Outcome,
+    /// Id of the migration, for `transship migrate status` and `undo`; empty where it was not begun.
+    pub id: String,
     /// How the container was moved.
     pub mode: Mode,
     /// The container's name on the source.

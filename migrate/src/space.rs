@@ -1,14 +1,20 @@
 //! Is there room for the images on both hosts?
 
 use crate::{Failure, leftover};
-use engine::{Docker, Name};
+use engine::{Docker, Kind, Name};
 use host::{Cmd, Host};
 
 /// Memory of all processes of a container, in bytes: about the size of its images. Processes that end
 /// while it is read count nothing.
-pub(crate) fn memory(host: &dyn Host, container: &Name) -> Result<u64, Failure> {
-    let script = r#"docker top "$1" -o pid | while read -r pid; do grep -s '^VmRSS:' "/proc/$pid/status"; done; true"#;
-    let text = host.text(&Cmd::reads("sh").args(["-c", script, "sh", container.as_str()]))?;
+pub(crate) fn memory(host: &dyn Host, kind: Kind, container: &Name) -> Result<u64, Failure> {
+    let script =
+        r#""$@" | while read -r pid; do grep -s '^VmRSS:' "/proc/$pid/status"; done; true"#;
+    let list = kind.processes(container);
+    let text = host.text(
+        &Cmd::reads("sh")
+            .args(["-c", script, "sh", &list.program])
+            .args(list.args),
+    )?;
     Ok(sum_kib(&text) * 1024)
 }
 

@@ -3,13 +3,15 @@
 use super::files::pending_folder;
 use super::flow::Shared;
 use super::subject::{MOVED, moved_mark};
-use crate::Failure;
 use crate::context::Context;
 use crate::pipeline::{Doubt, Phase};
-use crate::tarball::engine_phases::new_id;
-use crate::tarball::prepare::{Which, remove_folder};
-use engine::commands;
+use crate::prepare::{Which, remove_folder};
+use crate::{Failure, ask};
 use host::Cmd;
+use std::time::Duration;
+
+/// How long an engine may take to notice that a killed container has ended.
+const ENDS: Duration = Duration::from_secs(30);
 
 /// Ends the source, removes images and folders, gives the container its restart policy.
 pub(super) struct Clean {
@@ -38,13 +40,13 @@ impl Phase for Clean {
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
         let source = end_source(context);
         self.flow.lock().end();
-        let id = new_id(context);
+        let id = context.new_id();
         remove_folder(context, Which::Destination);
         let destination = &context.destination.host;
         destination.text(&Cmd::changes("rm").args(["-rf", &pending_folder(context)]))?;
         let policy = context.container.restart_policy();
         if policy != "no" {
-            destination.text(&commands::set_restart_policy(&id, &policy))?;
+            destination.text(&context.kind().set_restart_policy(&id, &policy))?;
         }
         for volume in named_volumes(context) {
             destination.text(&Cmd::changes("rm").args(["-f", &moved_mark(&volume)]))?;
@@ -70,21 +72,28 @@ fn named_volumes(context: &Context) -> Vec<String> {
 /// Ends the frozen source so that none of its processes runs another instruction: each gets its SIGKILL
 /// while it is frozen, and only then the engine thaws it.
 fn end_source(context: &Context) -> Result<(), Failure> {
-    let (host, name) = (&context.source.host, &context.name);
-    if context.container.restart_policy() != "no" {
-        host.text(&commands::set_restart_policy(name, "no"))?;
+    let host = &context.source.host;
+    // By its id: after an interrupted cleaning another may have its name.
+    let id = context.source_id();
+    if ask::container(&**host, context.kind(), &id)?.is_some_and(|source| source.running()) {
+        if context.container.restart_policy() != "no" {
+            host.text(&context.kind().set_restart_policy(&id, "no"))?;
+        }
+        // Not every engine tells the processes of a frozen container; its cgroup does.
+        let script =
+            r#"runc --root "$1" ps --format json "$2" | tr -c '0-9\n' ' ' | xargs kill -KILL"#;
+        let root = context.source.engine.runc_root(context.container.runtime());
+        host.text(&Cmd::changes("sh").args(["-c", script, "sh", &root, id.as_str()]))?;
+        host.text(&context.kind().unpause(&id))?;
+        // With --rm the engine may have removed it by then.
+        ask::gone(&**host, &context.kind().wait_exit(&id, ENDS))?;
     }
-    let script = r#"docker top "$1" -o pid | while read -r pid; do case $pid in *[!0-9]*) ;; *) kill -KILL "$pid" ;; esac; done"#;
-    host.text(&Cmd::changes("sh").args(["-c", script, "sh", name.as_str()]))?;
     for volume in named_volumes(context) {
         let script = r#"umask 077; mkdir -p "$1" && touch "$2""#;
         host.text(&Cmd::changes("sh").args(["-c", script, "sh", MOVED, &moved_mark(&volume)]))?;
     }
-    let end = if context.options.keep_source {
-        commands::kill(name)
-    } else {
-        commands::remove_moved(name)
-    };
-    host.text(&end)?;
+    if !context.options.keep_source {
+        ask::gone(&**host, &context.kind().remove_moved(&id))?;
+    }
     Ok(())
 }

@@ -1,16 +1,15 @@
 //! Phases `files` and `start`: what can be done while the container still runs.
 
 use super::flow::{Agent, Shared, sent};
-use super::network;
+use super::{binds, network, tcp};
 use crate::context::Context;
 use crate::pipeline::{Doubt, Phase};
-use crate::tarball::engine_phases::{layout, new_id};
-use crate::{Failure, ask, leftover};
-use agent::{Event, Place, ReceiveJob, SendJob, Token};
-use engine::{Container, commands};
+use crate::prepare::Which;
+use crate::{Failure, Mode, ask, layout, leftover, random};
+use agent::{Event, Place, ReceiveJob, SendJob, Serve, Token};
+use engine::Container;
 use host::Cmd;
 use runtime::pending;
-use std::io::Read as _;
 use std::path::PathBuf;
 
 /// How long the engine's start may take in all, with the wait of our runtime for the images; per byte of
@@ -20,7 +19,7 @@ const SLOWEST: u64 = 10_000_000;
 
 /// The folder of the pending container on the destination.
 pub(super) fn pending_folder(context: &Context) -> String {
-    format!("{}/{}", pending::HOME, new_id(context))
+    format!("{}/{}", pending::HOME, context.new_id())
 }
 
 fn words(cmd: &Cmd) -> Vec<String> {
@@ -52,27 +51,24 @@ impl Phase for Files {
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
         let seconds = START_SECONDS + context.memory / SLOWEST;
+        let most = context.destination.engine.create_seconds();
+        let seconds = seconds.min(most.unwrap_or(u64::MAX));
         make_pending(context, seconds)?;
-        context.layout = layout(&context.source, &context.name)?;
+        context.layout = layout::of(&context.source, &context.name)?;
+        let binds = binds::copied(context)?;
         let mut flow = self.flow.lock();
-        let mut send = send_job(context)?;
+        let mut send = send_job(context, &binds)?;
         if context.options.dry_run {
-            return plan(context, &flow.tool, &send);
+            return plan(context, &send);
         }
-        let receive = receive_job(context, seconds, token()?)?;
-        let mut destination =
-            Agent::start(&*context.destination.host, &flow.tool, "receive", &receive)?;
+        let receive = receive_job(context, seconds, Token(random::bytes()?), &binds)?;
+        let mut destination = Agent::start(context, Which::Destination, "receive", &receive)?;
         let said = destination.event();
         flow.destination = Some(destination);
         if let Some(Event::Listening { link: Some(link) }) = said? {
             send.link = Some((link, receive.token));
         }
-        flow.source = Some(Agent::start(
-            &*context.source.host,
-            &flow.tool,
-            "send",
-            &send,
-        )?);
+        flow.source = Some(Agent::start(context, Which::Source, "send", &send)?);
         flow.meet(context)?;
         flow.carry(context, "files", sent)?;
         flow.hear(context, |event| *event == Event::Pass)?;
@@ -93,22 +89,18 @@ impl Phase for Files {
     }
 }
 
-/// What only the two agents know.
-fn token() -> Result<Token, Failure> {
-    let failed = |error: std::io::Error| Failure::failed("local", format!("/dev/urandom: {error}"));
-    let mut token = [0; 32];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut token))
-        .map_err(failed)?;
-    Ok(Token(token))
-}
-
 /// Makes the folder by which our runtime knows that the container is on its way.
 fn make_pending(context: &Context, seconds: u64) -> Result<(), Failure> {
     let options = pending::Options {
         images: PathBuf::from(leftover::images(&context.name)),
         wait_seconds: seconds,
-        tcp_established: false,
+        tcp_established: context.options.tcp_established,
+        addresses: if context.options.tcp_established {
+            tcp::addresses(&context.container)
+        } else {
+            Vec::new()
+        },
+        lazy_pages: context.options.mode == Mode::PostCopy,
     };
     let script = r#"umask 077; mkdir -p "$1" && mkdir "$2" "$2/work" && mkfifo "$2/gate" && cat > "$2/options.json""#;
     let cmd = Cmd::changes("sh")
@@ -119,11 +111,11 @@ fn make_pending(context: &Context, seconds: u64) -> Result<(), Failure> {
 }
 
 /// Shows in a dry run what the agents would run.
-fn plan(context: &Context, tool: &str, send: &SendJob) -> Result<(), Failure> {
+fn plan(context: &Context, send: &SendJob) -> Result<(), Failure> {
     let (source, destination) = (&context.source.host, &context.destination.host);
-    destination.text(&Cmd::changes(tool).args(["agent", "receive"]))?;
-    source.text(&Cmd::changes(tool).args(["agent", "send"]))?;
-    destination.text(&commands::start(&new_id(context)))?;
+    destination.text(&Cmd::changes(&context.tool).args(["agent", "receive"]))?;
+    source.text(&Cmd::changes(&context.tool).args(["agent", "send"]))?;
+    destination.text(&context.kind().start(&context.new_id()))?;
     for line in [&send.freeze, &send.dump] {
         source.text(&Cmd::changes(&line[0]).args(line[1..].iter().cloned()))?;
     }
@@ -141,7 +133,7 @@ fn volumes(container: &Container) -> Vec<engine::Mount> {
     list
 }
 
-fn send_job(context: &Context) -> Result<SendJob, Failure> {
+fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
     let (container, on) = (&context.container, context.source.name());
     let upper = container
         .upper_dir()
@@ -149,12 +141,9 @@ fn send_job(context: &Context) -> Result<SendJob, Failure> {
     let pid = container
         .pid()
         .ok_or_else(|| Failure::failed(on, format!("{} does not run any more", context.name)))?;
-    let root = context.source.docker.runc_root(container.runtime());
+    let root = context.source.engine.runc_root(container.runtime());
     let folder = leftover::folder(&context.name);
-    let dump = Cmd::changes("flock").args([
-        // Held as long as runc or CRIU run, whoever else was killed: nothing is thawed under their hands.
-        &format!("{folder}/dumping"),
-        "runc",
+    let mut dump = Cmd::changes("runc").args([
         "--root",
         &root,
         "checkpoint",
@@ -163,10 +152,19 @@ fn send_job(context: &Context) -> Result<SendJob, Failure> {
         &leftover::images(&context.name),
         "--work-path",
         &folder,
-        "--empty-ns",
-        "network",
-        container.id(),
     ]);
+    if context.source.engine.runtime_makes_network(container) {
+        dump = dump.args(["--empty-ns", "network"]);
+    }
+    let lazy = context.options.mode == Mode::PostCopy;
+    if lazy {
+        // The agent gives it a descriptor 8 to tell on when the pages can be had.
+        dump = dump.args(["--lazy-pages", "--status-fd", "8"]);
+    }
+    if context.options.tcp_established {
+        dump = dump.arg("--tcp-established");
+    }
+    let dump = dump.arg(container.id());
     let lock = network::lock(pid);
     let own_network = container.has_own_network_namespace();
     let mut trees = vec![PathBuf::from(upper)];
@@ -175,6 +173,7 @@ fn send_job(context: &Context) -> Result<SendJob, Failure> {
             .iter()
             .map(|volume| PathBuf::from(&volume.source)),
     );
+    trees.extend(binds.iter().map(PathBuf::from));
     Ok(SendJob {
         lock_network: own_network.then(|| {
             (
@@ -182,29 +181,36 @@ fn send_job(context: &Context) -> Result<SendJob, Failure> {
                 String::from_utf8_lossy(&lock.stdin).into_owned(),
             )
         }),
-        freeze: words(&commands::pause(&context.name)),
+        first: pid,
+        freeze: words(&context.kind().pause(&context.name)),
         dump: words(&dump),
         images: PathBuf::from(leftover::images(&context.name)),
         trees,
-        log: has_log(context).then(|| PathBuf::from(container.log_path())),
+        log: context.source.engine.log_file(container).map(PathBuf::from),
         link: None,
+        serve: lazy.then(|| Serve {
+            config: PathBuf::from(format!("{folder}/criu.conf")),
+            hold: words(&Cmd::changes("runc").args(["--root", &root, "pause", container.id()])),
+            link_seconds: context.options.link_timeout.as_secs(),
+        }),
     })
 }
 
-/// Whether the log can be moved: the engines keep it in a file on both sides.
-pub(super) fn has_log(context: &Context) -> bool {
-    context.container.log_driver() == "json-file" && !context.container.log_path().is_empty()
-}
-
-fn receive_job(context: &Context, start_seconds: u64, token: Token) -> Result<ReceiveJob, Failure> {
-    let id = new_id(context);
+fn receive_job(
+    context: &Context,
+    start_seconds: u64,
+    token: Token,
+    binds: &[String],
+) -> Result<ReceiveJob, Failure> {
+    let id = context.new_id();
     let on = context.destination.name();
-    let container = ask::container(&*context.destination.host, &id)?
+    let side = &context.destination;
+    let container = ask::container(&*side.host, side.engine.kind(), &id)?
         .ok_or_else(|| Failure::failed(on, format!("the container made on {on} is gone")))?;
     let (Some(upper), Some(merged)) = (container.upper_dir(), container.merged_dir()) else {
         return Err(Failure::failed(
             on,
-            format!("Docker on {on} does not tell where a container's files are"),
+            format!("the engine on {on} does not tell where a container's files are"),
         ));
     };
     let mut trees = vec![Place {
@@ -232,15 +238,22 @@ fn receive_job(context: &Context, start_seconds: u64, token: Token) -> Result<Re
             overlay: false,
         });
     }
+    trees.extend(binds.iter().map(|folder| Place {
+        before: folder.into(),
+        after: folder.into(),
+        overlay: false,
+    }));
     Ok(ReceiveJob {
         images: PathBuf::from(leftover::images(&context.name)),
         pending: PathBuf::from(pending_folder(context)),
         trees,
-        log: has_log(context)
-            .then(|| PathBuf::from(context.destination.docker.json_log(id.as_str()))),
-        start: words(&commands::start(&id)),
+        log: side.engine.log_file(&container).map(PathBuf::from),
+        print_late: side.engine.owns_log_file(),
+        start: words(&context.kind().start(&id)),
         token,
         start_seconds,
+        lazy_seconds: (context.options.mode == Mode::PostCopy)
+            .then_some(context.options.link_timeout.as_secs()),
     })
 }
 

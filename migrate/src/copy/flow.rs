@@ -2,9 +2,10 @@
 
 use crate::context::{Context, SLOW, WireBytes};
 use crate::event::Event as Told;
-use crate::{Failure, Kind};
-use agent::{DIRECT, Event, Passing, THROUGH};
-use host::{Cmd, Host, HostError, Stream};
+use crate::prepare::Which;
+use crate::{Failure, Kind, Mode, leftover};
+use agent::{DIRECT, Event, Passing, STOP, THROUGH};
+use host::{Cmd, HostError, Stream};
 use serde::Serialize;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -28,13 +29,13 @@ impl Shared {
 pub(super) struct Flow {
     pub source: Option<Agent>,
     pub destination: Option<Agent>,
-    /// Path of our program on the hosts.
-    pub tool: String,
     carried: u64,
     /// The agents are connected, and only events come through here.
     direct: bool,
     /// Bytes on the wire of that connection.
     wire: Option<(u64, u64)>,
+    /// The same for the pages of a container that went on without them.
+    pages: Option<(u64, u64)>,
     buffer: Vec<u8>,
 }
 
@@ -43,22 +44,31 @@ pub(super) struct Agent {
     host: String,
     cmd: Cmd,
     stream: Box<dyn Stream>,
+    /// It goes on without us once the container has, unless it is told to stop.
+    outlives: bool,
 }
 
 impl Agent {
-    /// Starts one and tells it its job.
+    /// Starts one and tells it its job. It writes down its process id and holds the work folder's lock,
+    /// as does all that it starts: so whoever undoes can end it and knows when all of it has ended.
     pub fn start(
-        host: &dyn Host,
-        tool: &str,
+        context: &Context,
+        which: Which,
         side: &str,
         job: &impl Serialize,
     ) -> Result<Self, Failure> {
-        let cmd = Cmd::changes(tool).args(["agent", side]).timeout(SLOW);
+        let host = &*which.of(context).host;
+        let script = r#"umask 077; exec 9<>"$1/held" && flock -n 9 && echo $$ > "$1/agent" && exec "$2" agent "$3""#;
+        let folder = leftover::folder(&context.name);
+        let cmd = Cmd::changes("sh")
+            .args(["-c", script, "sh", &folder, &context.tool, side])
+            .timeout(SLOW);
         let stream = host.open(&cmd)?;
         let mut agent = Agent {
             host: host.name().to_owned(),
             cmd,
             stream,
+            outlives: context.options.mode == Mode::PostCopy,
         };
         let mut line =
             serde_json::to_vec(job).expect("a job has no map with keys that are no text");
@@ -103,8 +113,14 @@ impl Agent {
     }
 
     /// Ends it: it sees the end of its input. Says what it said, if it did not end well.
-    pub fn end(self) -> Result<(), Failure> {
-        let Agent { host, cmd, stream } = self;
+    pub fn end(mut self) -> Result<(), Failure> {
+        if self.outlives {
+            // That it is gone already is as good.
+            let _ = self.say(STOP);
+        }
+        let Agent {
+            host, cmd, stream, ..
+        } = self;
         let output = stream.finish()?;
         if output.status == 0 {
             return Ok(());
@@ -120,21 +136,23 @@ impl Agent {
 }
 
 impl Flow {
-    /// Why the flow stopped: what the agents say, the destination's first.
+    /// Why the flow stopped: what the agents say. A side that saw the stream break says so too, but the cause
+    /// is what the other one says, if it says anything else.
     pub fn broken(&mut self, otherwise: Failure) -> Failure {
-        // A source whose reader went away says so too, but it is not the cause.
-        for agent in [self.destination.take(), self.source.take()]
+        let mut failures: Vec<Failure> = [self.destination.take(), self.source.take()]
             .into_iter()
             .flatten()
-        {
-            if let Err(failure) = agent.end()
-                && !failure.what.contains(NOT_THE_CAUSE[0])
-                && !failure.what.contains(NOT_THE_CAUSE[1])
-            {
-                return failure;
-            }
+            .filter_map(|agent| agent.end().err())
+            .collect();
+        let cause = failures
+            .iter()
+            .position(|failure| !failure.what.contains(agent::BROKE))
+            .unwrap_or(0);
+        if failures.is_empty() {
+            otherwise
+        } else {
+            failures.swap_remove(cause)
         }
-        otherwise
     }
 
     /// Carries what the source sends, if it comes through here, until it tells of an event that `until`
@@ -185,6 +203,10 @@ impl Flow {
                     })?;
                     match event {
                         Event::Sent { bytes, wire } => (self.carried, self.wire) = (bytes, wire),
+                        Event::Moving { bytes } if self.direct => {
+                            self.carried = bytes;
+                            self.progress(context, phase);
+                        }
                         Event::Connected { direct } => self.direct = direct,
                         _ => {}
                     }
@@ -192,19 +214,23 @@ impl Flow {
                         return Ok(());
                     }
                 }
-                Passing::Bytes { bytes, .. } => {
+                Passing::Bytes(bytes) => {
                     self.carried += bytes;
                     if told.elapsed() >= TICK {
                         told = Instant::now();
-                        context.tell(Told::Progress {
-                            phase,
-                            done: self.carried,
-                            total: context.memory,
-                        });
+                        self.progress(context, phase);
                     }
                 }
             }
         }
+    }
+
+    fn progress(&self, context: &Context, phase: &'static str) {
+        context.tell(Told::Progress {
+            phase,
+            done: self.carried,
+            total: context.memory,
+        });
     }
 
     /// Learns which way the source's agent found, and tells the destination's.
@@ -238,6 +264,34 @@ impl Flow {
         }
     }
 
+    /// The next event of the destination's agent; none once it cannot be heard any more.
+    pub fn destination_event(&mut self) -> Option<Event> {
+        self.destination.as_mut()?.event().ok().flatten()
+    }
+
+    /// The next event of the source's agent, whose frames go another way; none once it cannot be heard.
+    pub fn source_event(&mut self) -> Option<Event> {
+        let stream = &mut self.source.as_mut()?.stream;
+        let mut nowhere = std::io::sink();
+        loop {
+            match agent::carry(stream, &mut nowhere, &mut self.buffer) {
+                Ok(Some(Passing::Event(json))) => return serde_json::from_slice(&json).ok(),
+                Ok(Some(Passing::Bytes { .. })) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Adds what the pages took on the wire.
+    pub fn add_wire(&mut self, pages: Option<(u64, u64)>) {
+        self.pages = pages;
+    }
+
+    /// Bytes on the wire for the pages.
+    pub fn pages_bytes(&self) -> Option<u64> {
+        self.pages.map(|(sent, _)| sent)
+    }
+
     /// Bytes carried so far.
     pub fn carried(&self) -> u64 {
         self.carried
@@ -246,6 +300,9 @@ impl Flow {
     /// Bytes on the wire so far.
     pub fn wire(&self) -> Option<WireBytes> {
         if let Some((sent, received)) = self.wire {
+            let (sent, received) = self.pages.map_or((sent, received), |(more, back)| {
+                (sent + more, received + back)
+            });
             return Some(WireBytes { sent, received });
         }
         let of = |agent: &Option<Agent>| agent.as_ref().and_then(|agent| agent.stream.wire());
@@ -270,9 +327,6 @@ impl Flow {
         }
     }
 }
-
-/// What an agent says when it was the other side that ended.
-const NOT_THE_CAUSE: [&str; 2] = ["nobody reads any more", "it ended too early"];
 
 /// A pass was sent.
 pub(super) fn sent(event: &Event) -> bool {

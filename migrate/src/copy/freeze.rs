@@ -1,33 +1,23 @@
 //! Phases `freeze`, `move` and `restore`: from here to there.
 
+use super::files::pending_folder;
 use super::flow::{Shared, sent};
-use super::network;
+use super::thaw;
 use crate::context::Context;
-use crate::layout::WentOn;
+use crate::layout::{self, WentOn};
 use crate::pipeline::{Doubt, Phase};
-use crate::tarball::engine_phases::{layout, new_id};
-use crate::tarball::proof;
-use crate::{Failure, ask, leftover};
+use crate::{Failure, ask, criu_log, leftover, proof};
 use agent::{Event, FREEZE};
-use engine::commands;
-use host::Cmd;
-use std::time::{Duration, Instant};
-
-/// How long a dump that was begun may take to end before the container is thawed.
-const DUMP_ENDS: Duration = Duration::from_secs(660);
+use std::time::Instant;
 
 /// Locks the container's network and freezes it.
 pub(super) struct Freeze {
     flow: Shared,
-    begun: bool,
 }
 
 impl Freeze {
     pub fn new(flow: &Shared) -> Self {
-        Freeze {
-            flow: flow.clone(),
-            begun: false,
-        }
+        Freeze { flow: flow.clone() }
     }
 }
 
@@ -45,7 +35,6 @@ impl Phase for Freeze {
             return Ok(());
         }
         let mut flow = self.flow.lock();
-        self.begun = true;
         context.measured.last_sign_on_source = Some(Instant::now());
         let said = flow.source.as_mut().map(|agent| agent.say(FREEZE));
         if let Some(Err(failure)) = said {
@@ -55,7 +44,7 @@ impl Phase for Freeze {
     }
 
     fn undo(&mut self, context: &mut Context) -> Result<(), Doubt> {
-        if !self.begun {
+        if context.options.dry_run || context.source_done {
             return Ok(());
         }
         self.flow.lock().end();
@@ -63,51 +52,42 @@ impl Phase for Freeze {
     }
 }
 
-/// The commands that let the frozen source go on, in order.
-pub(super) fn thaw_cmds(context: &Context) -> Vec<Cmd> {
-    let dumping = format!("{}/dumping", leftover::folder(&context.name));
-    let wait = DUMP_ENDS.as_secs().to_string();
-    let mut cmds = vec![
-        Cmd::changes("flock")
-            .args(["-w", &wait, &dumping, "true"])
-            .timeout(DUMP_ENDS + Duration::from_secs(10)),
-    ];
-    if let Some(pid) = context.container.pid()
-        && context.container.has_own_network_namespace()
-    {
-        cmds.push(network::unlock(pid));
-    }
-    cmds.push(commands::unpause(&context.name));
-    cmds
-}
-
 /// Lets the source go on, and proves that it did.
 fn thaw(context: &mut Context) -> Result<(), Doubt> {
-    let cmds = thaw_cmds(context);
+    let cmds = thaw::cmds(&context.container, &context.name);
     let (name, source) = (context.name.clone(), context.source.name().to_owned());
-    let lines: Vec<String> = cmds.iter().map(Cmd::line).collect();
+    let line = thaw::line(&context.container, &name);
     let doubt = |why: String| Doubt {
         what: format!(
             "{name} stands frozen on {source} and could not be thawed: {why}; it runs nowhere else"
         ),
-        fix: vec![format!("on {source}: {}", lines.join("; "))],
+        fix: vec![format!("on {source}: {line}")],
     };
+    let host = &context.source.host;
     for cmd in &cmds {
-        let output = context
-            .source
-            .host
-            .run(cmd)
-            .map_err(|error| doubt(error.to_string()))?;
+        let mut output = host.run(cmd).map_err(|error| doubt(error.to_string()))?;
+        if output.status != 0
+            && output.stderr_text().contains(thaw::RUNTIME_DISAGREES)
+            && let root = context.source.engine.runc_root(context.container.runtime())
+            && let Some(refreeze) = thaw::refreeze(&root, &context.container)
+        {
+            // Whether that worked shows at once: the engine thaws it, or not.
+            output = host
+                .run(&refreeze)
+                .and_then(|_| host.run(cmd))
+                .map_err(|error| doubt(error.to_string()))?;
+        }
         let harmless = output.stderr_text().contains("is not paused");
         if output.status != 0 && !harmless {
             return Err(doubt(output.stderr_text().trim().to_owned()));
         }
     }
-    let state = ask::state(&*context.source.host, &name).map_err(|error| doubt(error.what))?;
+    let state = ask::state(&*context.source.host, context.kind(), &name)
+        .map_err(|error| doubt(error.what))?;
     if !state.running || state.paused {
         return Err(doubt("the engine does not see it running".into()));
     }
-    let now = layout(&context.source, &name).map_err(|error| doubt(error.what))?;
+    let now = layout::of(&context.source, &name).map_err(|error| doubt(error.what))?;
     if let (Some(before), Some(now)) = (&context.layout, &now)
         && before.compare(now) == WentOn::StartedAnew
     {
@@ -147,8 +127,9 @@ impl Phase for Move {
         }
         let mut flow = self.flow.lock();
         let before = flow.carried();
-        flow.carry(context, "move", sent)?;
-        flow.hear(context, |event| matches!(event, Event::Arrived { .. }))?;
+        flow.carry(context, "move", sent)
+            .and_then(|()| flow.hear(context, |event| matches!(event, Event::Arrived { .. })))
+            .map_err(|failure| explain(context, failure))?;
         context.measured.phase_bytes = Some(flow.carried() - before);
         context.measured.wire = flow.wire();
         Ok(())
@@ -190,7 +171,8 @@ impl Phase for Restore {
             return Ok(());
         }
         let mut flow = self.flow.lock();
-        flow.hear(context, |event| *event == Event::Started)?;
+        flow.hear(context, |event| *event == Event::Started)
+            .map_err(|failure| explain(context, failure))?;
         context.measured.first_sign_on_destination = Some(Instant::now());
         Ok(())
     }
@@ -201,6 +183,24 @@ impl Phase for Restore {
     }
 }
 
+/// Adds what CRIU's log says, where it was CRIU that failed.
+fn explain(context: &Context, failure: Failure) -> Failure {
+    if failure.what.contains("criu failed") {
+        let images = leftover::images(&context.name);
+        criu_log::explain(&context.source, context.container.id(), &images, failure)
+    } else if failure.what.contains("CRIU could not restore") {
+        let id = context.new_id();
+        criu_log::explain(
+            &context.destination,
+            id.as_str(),
+            &pending_folder(context),
+            failure,
+        )
+    } else {
+        failure
+    }
+}
+
 /// Ends the container on the destination, and proves it.
 fn stop(context: &mut Context) -> Result<(), Doubt> {
     if context.options.dry_run {
@@ -208,15 +208,14 @@ fn stop(context: &mut Context) -> Result<(), Doubt> {
     }
     proof::end_on_destination(context).map_err(|why| {
         let (name, source, destination) = (context.name.clone(), context.source.name(), context.destination.name());
-        let thaw: Vec<String> = thaw_cmds(context).iter().map(Cmd::line).collect();
         Doubt {
             what: format!("it is not known whether {name} runs on {destination} ({why}); on {source} it stands frozen"),
             fix: vec![
                 format!(
                     "on {destination}, to be sure that it does not run there: {}",
-                    commands::remove_force(&new_id(context)).line()
+                    context.kind().remove_moved(&context.new_id()).line()
                 ),
-                format!("then on {source}: {}", thaw.join("; ")),
+                format!("then on {source}: {}", thaw::line(&context.container, &name)),
             ],
         }
     })

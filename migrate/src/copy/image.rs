@@ -6,7 +6,7 @@ use crate::{Failure, ask};
 use host::{Cmd, HostError};
 use std::io::{Read as _, Write as _};
 
-/// `docker save` into `docker load`, and the ids compared.
+/// `save` into `load`, and the ids compared.
 pub(super) struct Image;
 
 impl Phase for Image {
@@ -26,13 +26,11 @@ impl Phase for Image {
         let id = context.container.image_id().to_owned();
         let name = engine::image_to_name(&context.container, &context.image);
         let to = &context.destination;
-        if ask::image(&*to.host, &name)?.is_some_and(|image| image["Id"] == *id) {
+        if ask::image(&*to.host, to.engine.kind(), &name)?.is_some_and(|image| image["Id"] == *id) {
             return Ok(());
         }
-        let save = Cmd::changes("docker").args(["save", &name]).timeout(SLOW);
-        let load = Cmd::changes("docker")
-            .args(["load", "--quiet"])
-            .timeout(SLOW);
+        let save = context.source.engine.save_image(&context.image, &name);
+        let (save, load) = (save.timeout(SLOW), to.engine.load_image().timeout(SLOW));
         let (mut source, mut destination) =
             (context.source.host.open(&save)?, to.host.open(&load)?);
         let lost = |host: &str, cmd: &Cmd, error: &std::io::Error| HostError::Lost {
@@ -70,7 +68,8 @@ impl Phase for Image {
             }
         }
         if !context.options.dry_run
-            && ask::image(&*to.host, &name)?.is_none_or(|image| image["Id"] != *id)
+            && ask::image(&*to.host, to.engine.kind(), &name)?
+                .is_none_or(|image| image["Id"] != *id)
         {
             return Err(Failure::failed(
                 to.name(),

@@ -10,10 +10,20 @@ const RULES: &str = "table inet transship {
 }
 ";
 
+/// The table that keeps a frozen container's host from answering for an address that moves.
+const ARP: &str = "table arp transship {
+  chain in { type filter hook input priority 0; policy drop; }
+  chain out { type filter hook output priority 0; policy drop; }
+}
+";
+
 /// Locks, or with `unlock` unlocks, the network namespace that it is run in.
 const SCRIPT: &str = r#"
 if command -v nft >/dev/null; then
-    if [ "$1" = lock ]; then exec nft -f -; else ! nft list table inet transship >/dev/null 2>&1 || exec nft delete table inet transship; fi
+    # Not every kernel has a table for ARP; without it a neighbour may ask for the address once more.
+    if [ "$1" = lock ]; then nft -f - || exit 1; printf %s "$2" | nft -f - 2>/dev/null; exit 0; fi
+    nft delete table arp transship 2>/dev/null
+    ! nft list table inet transship >/dev/null 2>&1 || exec nft delete table inet transship
 else
     [ "$1" = lock ] && how=-I || how=-D
     for tables in iptables ip6tables; do
@@ -22,25 +32,26 @@ else
 fi
 "#;
 
-fn cmd(pid: u32, what: &str) -> Cmd {
-    Cmd::changes("nsenter").args([
-        "--target",
-        &pid.to_string(),
-        "--net",
-        "sh",
-        "-c",
-        SCRIPT,
-        "sh",
-        what,
-    ])
+fn cmd(pid: u32, what: &[&str]) -> Cmd {
+    Cmd::changes("nsenter")
+        .args([
+            "--target",
+            &pid.to_string(),
+            "--net",
+            "sh",
+            "-c",
+            SCRIPT,
+            "sh",
+        ])
+        .args(what.iter().copied())
 }
 
 /// Locks the network of the container whose first process has this id on its host.
 pub(super) fn lock(pid: u32) -> Cmd {
-    cmd(pid, "lock").stdin(RULES.as_bytes())
+    cmd(pid, &["lock", ARP]).stdin(RULES.as_bytes())
 }
 
 /// Unlocks it; that it is not locked is right too.
 pub(super) fn unlock(pid: u32) -> Cmd {
-    cmd(pid, "unlock")
+    cmd(pid, &["unlock"])
 }

@@ -1,13 +1,15 @@
 //! What mode `copy` asks of the two hosts and of the container.
 
-use crate::{Failure, leftover};
-use engine::{Container, Name, commands};
+use super::binds;
+use crate::Failure;
+use engine::{Container, Engine, Kind, Name};
 use host::{Cmd, Host, HostError};
+use std::path::Path;
 
 /// Marks of volumes whose container moved away: what they hold is old.
 pub(crate) const MOVED: &str = "/var/lib/transship/moved";
 
-/// The mark of a volume. Docker's names for volumes are safe in a path.
+/// The mark of a volume. The engines' names for volumes are safe in a path.
 pub(crate) fn moved_mark(volume: &str) -> String {
     format!("{MOVED}/{volume}")
 }
@@ -31,19 +33,47 @@ pub(crate) fn programs(host: &dyn Host) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The container is one of runc's: nothing else knows its state.
+pub(crate) fn runtime(
+    host: &dyn Host,
+    engine: &Engine,
+    container: &Container,
+) -> Result<(), Failure> {
+    let (on, name) = (host.name(), container.name());
+    let root = engine.runc_root(container.runtime());
+    let known = host.run(&Cmd::reads("runc").args(["--root", &root, "state", container.id()]))?;
+    if known.status == 0 {
+        return Ok(());
+    }
+    let kind = engine.kind();
+    Err(Failure::refused(
+        on,
+        format!(
+            "{name} on {on} was created with the OCI runtime {}, whose containers runc cannot checkpoint",
+            container.runtime()
+        ),
+    )
+    .fix(match kind {
+        Kind::Podman => format!("make runc Podman's runtime for what is created from now on, on {on}: podman --runtime runc create ..."),
+        Kind::Docker => format!("create it with runc, on {on}: docker create --runtime runc ..."),
+    }))
+}
+
 /// What the container is made of can be moved.
 pub(crate) fn movable(host: &dyn Host, container: &Container) -> Result<(), Failure> {
     let (on, name) = (host.name(), container.name());
     if container.upper_dir().is_none() {
-        return Err(Failure::refused(on, format!("Docker on {on} does not keep {name}'s files with overlay2: what it wrote cannot be found")).fix("--mode tarball"));
+        return Err(Failure::refused(on, format!("the engine on {on} does not keep {name}'s files with overlay2: what it wrote cannot be found")).fix("--mode tarball"));
     }
-    if container.tty() {
+    if container.pod().is_some() {
         return Err(Failure::refused(
             on,
-            format!("{name} has a terminal, which mode copy does not move"),
-        )
-        .fix("--mode tarball"));
+            format!(
+                "{name} belongs to a pod, whose namespaces it shares: it cannot be moved alone"
+            ),
+        ));
     }
+    none_stopped(host, container)?;
     for mount in container.mounts() {
         let local = mount
             .driver
@@ -63,11 +93,39 @@ pub(crate) fn movable(host: &dyn Host, container: &Container) -> Result<(), Fail
     Ok(())
 }
 
+/// None of its processes is stopped: CRIU would wait for such a one without end. The source's agent looks
+/// again right before the freeze.
+fn none_stopped(host: &dyn Host, container: &Container) -> Result<(), Failure> {
+    let script = r#"look() { ! grep -qs '^State:.T' "/proc/$1/status" || echo "$1"; for child in $(cat "/proc/$1/task/"*/children 2>/dev/null); do look "$child"; done; }; look "$1""#;
+    let Some(first) = container.pid() else {
+        return Ok(());
+    };
+    let found = host.text(&Cmd::reads("sh").args(["-c", script, "sh", &first.to_string()]))?;
+    let Some(pid) = found.lines().next() else {
+        return Ok(());
+    };
+    let (on, name) = (host.name(), container.name());
+    Err(Failure::refused(
+        on,
+        format!("process {pid} of {name} on {on} is stopped (SIGSTOP), and CRIU cannot dump it so"),
+    )
+    .fix(format!("let it go on, on {on}: kill -CONT {pid}")))
+}
+
 /// The destination has what the container needs, and nothing of its own would be overwritten.
-pub(crate) fn place(host: &dyn Host, container: &Container) -> Result<(), Failure> {
+/// Bind mounts in `copied` are brought along.
+pub(crate) fn place(
+    host: &dyn Host,
+    container: &Container,
+    copied: &[String],
+) -> Result<(), Failure> {
     let on = host.name();
+    binds::free(host, copied)?;
     for mount in container.mounts() {
-        if mount.kind == "bind" {
+        let comes = copied
+            .iter()
+            .any(|folder| Path::new(&mount.source).starts_with(folder));
+        if mount.kind == "bind" && !comes {
             let there = host.run(&Cmd::reads("test").args(["-e", &mount.source]))?;
             if there.status != 0 {
                 return Err(Failure::refused(
@@ -79,8 +137,9 @@ pub(crate) fn place(host: &dyn Host, container: &Container) -> Result<(), Failur
                         mount.destination
                     ),
                 )
+                .fix("--copy-bind, where it is a folder, to copy it along")
                 .fix(format!(
-                    "copy it there, or make it, on {on}: mkdir -p {}",
+                    "or copy it there, or make it, on {on}: mkdir -p {}",
                     host::quote(&mount.source)
                 )));
             }
@@ -88,16 +147,16 @@ pub(crate) fn place(host: &dyn Host, container: &Container) -> Result<(), Failur
         let (Some(volume), false) = (&mount.volume, mount.anonymous) else {
             continue;
         };
-        own_volume(host, volume)?;
+        own_volume(host, container.kind(), volume)?;
     }
     Ok(())
 }
 
 /// A named volume that is there already may be overwritten only if it is what an earlier move left.
-fn own_volume(host: &dyn Host, volume: &str) -> Result<(), Failure> {
+fn own_volume(host: &dyn Host, kind: Kind, volume: &str) -> Result<(), Failure> {
     let on = host.name();
     let name = Name::new(volume).map_err(|error| Failure::refused(on, error.to_string()))?;
-    let cmd = commands::inspect_volume(&name);
+    let cmd = kind.inspect_volume(&name);
     let output = host.run(&cmd)?;
     if output.status != 0 {
         if output
@@ -118,7 +177,8 @@ fn own_volume(host: &dyn Host, volume: &str) -> Result<(), Failure> {
         format!("{on} has a volume {volume} already, and what is in it would be lost"),
     )
     .fix(format!(
-        "if it is not needed, on {on}: docker volume rm {volume}"
+        "if it is not needed, on {on}: {} volume rm {volume}",
+        kind.program()
     )))
 }
 
@@ -143,17 +203,4 @@ pub(crate) fn memory(host: &dyn Host, needed: u64) -> Result<(), Failure> {
         ),
     )
     .fix("--mode tarball, which needs disk instead"))
-}
-
-/// How a container that an interrupted move left frozen is thawed.
-pub(crate) fn thaw_line(container: &Container, name: &Name) -> String {
-    let mut lines = vec![format!(
-        "flock -w 600 {}/dumping true",
-        leftover::folder(name)
-    )];
-    if let Some(pid) = container.pid() {
-        lines.push(super::network::unlock(pid).line());
-    }
-    lines.push(commands::unpause(name).line());
-    lines.join("; ")
 }

@@ -1,12 +1,10 @@
 //! Phase `clean`, after the commit point: what was made on the way goes, and the stopped source.
 
-use super::engine_phases::new_id;
-use super::prepare::{Which, remove_folder};
-use crate::Failure;
 use crate::context::{Context, SLOW};
 use crate::leftover::CHECKPOINT;
 use crate::pipeline::{Doubt, Phase};
-use engine::commands;
+use crate::prepare::{Which, remove_folder};
+use crate::{Failure, ask};
 use host::Cmd;
 
 /// Where the logs of containers that moved away are kept.
@@ -29,12 +27,12 @@ impl Phase for Clean {
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
-        let id = new_id(context);
+        let id = context.new_id();
         remove_folder(context, Which::Destination);
-        if !context.destination.docker.restores_from_folder() {
+        if !context.destination.docker().restores_from_folder() {
             let used = format!(
                 "{}/{CHECKPOINT}",
-                context.destination.docker.restore_dir(id.as_str())
+                context.destination.docker().restore_dir(id.as_str())
             );
             context
                 .destination
@@ -46,7 +44,7 @@ impl Phase for Clean {
             context
                 .destination
                 .host
-                .text(&commands::set_restart_policy(&id, &policy))?;
+                .text(&context.kind().set_restart_policy(&id, &policy))?;
         }
         self.retire_source(context)?;
         remove_folder(context, Which::Source);
@@ -62,7 +60,11 @@ impl Clean {
     /// Removes the stopped container from the source, unless that would lose something.
     fn retire_source(&self, context: &mut Context) -> Result<(), Failure> {
         let (name, source) = (context.name.clone(), context.source.name().to_owned());
-        if context.options.keep_source {
+        let id = context.source_id();
+        // By its id: after an interrupted cleaning another may have its name.
+        if context.options.keep_source
+            || ask::container(&*context.source.host, context.kind(), &id)?.is_none()
+        {
             return Ok(());
         }
         if !context.left_behind.is_empty() {
@@ -77,10 +79,10 @@ impl Clean {
         let host = &context.source.host;
         host.text(
             &Cmd::changes("sh")
-                .args(["-c", script, "sh", LOGS, &log, name.as_str()])
+                .args(["-c", script, "sh", LOGS, &log, id.as_str()])
                 .timeout(SLOW),
         )?;
-        host.text(&commands::remove(&name))?;
+        host.text(&context.kind().remove(&id))?;
         context.log_kept = Some(log);
         Ok(())
     }

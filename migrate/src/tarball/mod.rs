@@ -5,26 +5,26 @@
 //! processes' memory and nothing else: neither files that the container wrote nor its volumes.
 
 mod archive;
+mod back;
 mod clean;
-pub(crate) mod engine_phases;
-pub(crate) mod prepare;
-pub(crate) mod proof;
+mod engine_phases;
 mod transfer;
 
 use crate::pipeline::Phases;
+use crate::{create::Create, prepare::Prepare, proof::Verify};
 
 /// The phases of this mode.
 pub(crate) fn phases() -> Phases {
     Phases {
         before_commit: vec![
-            Box::new(prepare::Prepare::default()),
-            Box::new(engine_phases::Checkpoint::default()),
+            Box::new(Prepare),
+            Box::new(engine_phases::Checkpoint),
             Box::new(archive::Archive),
             Box::new(transfer::Transfer),
             Box::new(archive::Unpack),
-            Box::new(engine_phases::Create::default()),
-            Box::new(engine_phases::Restore::default()),
-            Box::new(proof::Verify),
+            Box::new(Create),
+            Box::new(engine_phases::Restore),
+            Box::new(Verify),
         ],
         after_commit: vec![Box::new(clean::Clean)],
     }

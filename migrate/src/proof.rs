@@ -1,12 +1,9 @@
-//! Phase `verify`, and the proofs that undoing needs: exactly one copy runs.
+//! Phase `verify`, and the proof that undoing needs: nothing runs on the destination.
 
-use super::engine_phases::{layout, new_id};
 use crate::context::Context;
-use crate::layout::WentOn;
-use crate::leftover::{self, CHECKPOINT};
+use crate::layout::{self, WentOn};
 use crate::pipeline::{Doubt, Phase};
 use crate::{Failure, ask};
-use engine::commands;
 use host::Cmd;
 use std::time::{Duration, Instant};
 
@@ -36,20 +33,20 @@ impl Phase for Verify {
         if context.options.dry_run {
             return Ok(());
         }
-        let id = new_id(context);
+        let id = context.new_id();
         let (name, destination) = (
             context.new_name.clone(),
             context.destination.name().to_owned(),
         );
         let until = Instant::now() + STEADY;
         loop {
-            let Some(now) = layout(&context.destination, &id)? else {
-                let state = ask::state(&*context.destination.host, &id)?;
+            let Some(now) = layout::of(&context.destination, &id)? else {
+                let state = ask::state(&*context.destination.host, context.kind(), &id)?;
                 return Err(Failure::failed(
                     &destination,
                     format!("{name} was restored on {destination} and ended at once, with exit code {}", state.exit_code),
                 )
-                .fix(format!("see what it said, on {destination}, after trying again with --keep-source: docker logs {name}")));
+                .fix(format!("see what it said, on {destination}, after trying again with --keep-source: {} logs {name}", context.kind().program())));
             };
             match context.layout.as_ref().map(|before| before.compare(&now)) {
                 Some(WentOn::Yes) => {}
@@ -80,36 +77,13 @@ impl Phase for Verify {
 }
 
 /// Ends what runs on the destination, and proves that nothing does any more.
-pub(crate) fn stop_on_destination(context: &mut Context) -> Result<(), Doubt> {
-    let Err(why) = end_on_destination(context) else {
-        return Ok(());
-    };
-    let remove = commands::remove_force(&new_id(context));
-    let source = context.source.name().to_owned();
-    let destination = context.destination.name().to_owned();
-    let name = context.name.clone();
-    let mut back = leftover::restart_lines(&context.source.docker, &context.container, &name);
-    back.push(leftover::remove(&name).line());
-    Err(Doubt {
-        what: format!(
-            "it is not known whether {name} runs on {destination} ({why}); on {source} it is stopped, its images are in {}",
-            leftover::folder(&name)
-        ),
-        fix: vec![
-            format!(
-                "on {destination}, to be sure that it does not run there: {}",
-                remove.line()
-            ),
-            format!("then on {source}: {}", back.join(" && ")),
-        ],
-    })
-}
-
-/// The same; an error says why it could not be proven.
+///
+/// # Errors
+/// Why that could not be proven.
 pub(crate) fn end_on_destination(context: &mut Context) -> Result<(), String> {
-    let id = new_id(context);
+    let id = context.new_id();
     let side = &context.destination;
-    let remove = commands::remove_force(&id);
+    let remove = context.kind().remove_moved(&id);
     let until = Instant::now() + PATIENCE;
     let mut why;
     loop {
@@ -118,7 +92,7 @@ pub(crate) fn end_on_destination(context: &mut Context) -> Result<(), String> {
             Err(failure) => failure.what,
         };
         // With the engine away, the runtime below it still knows what runs.
-        let root = side.docker.runc_root("runc");
+        let root = side.engine.runc_root("runc");
         let kill = Cmd::changes("runc").args(["--root", &root, "kill", id.as_str(), "KILL"]);
         let _ = side.host.run(&kill);
         if runs_in_runc(context, &root, id.as_str()) == Some(false) {
@@ -127,7 +101,7 @@ pub(crate) fn end_on_destination(context: &mut Context) -> Result<(), String> {
                 "the engine on {name} does not answer ({why}); nothing of the container runs there; once it does: {}",
                 remove.line()
             );
-            context.warn(text);
+            context.leave(text);
             return Ok(());
         }
         if Instant::now() >= until {
@@ -153,69 +127,4 @@ fn runs_in_runc(context: &Context, root: &str, id: &str) -> Option<bool> {
     }
     let state: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
     Some(state["status"] != "stopped")
-}
-
-/// Lets the container go on at the source: it runs still, or is started from its checkpoint.
-pub(crate) fn bring_back(context: &mut Context) -> Result<(), Doubt> {
-    let name = context.name.clone();
-    let source = context.source.name().to_owned();
-    let doubt = |why: String| Doubt {
-        what: format!(
-            "{name} could not be brought back on {source}: {why}; its images are in {} there",
-            leftover::folder(&name)
-        ),
-        fix: {
-            let mut lines =
-                leftover::restart_lines(&context.source.docker, &context.container, &name);
-            lines.push(leftover::remove(&name).line());
-            vec![format!("on {source}: {}", lines.join(" && "))]
-        },
-    };
-    let went_on = |context: &Context| -> Result<bool, Failure> {
-        let now = layout(&context.source, &context.name)?;
-        Ok(match (&context.layout, &now) {
-            (Some(before), Some(now)) => before.compare(now) != WentOn::StartedAnew,
-            (None, Some(_)) => true,
-            (_, None) => false,
-        })
-    };
-    let state = ask::state(&*context.source.host, &context.name)
-        .map_err(|error| doubt(error.to_string()))?;
-    if state.running {
-        if state.paused {
-            let resume = commands::unpause(&name);
-            context
-                .source
-                .host
-                .text(&resume)
-                .map_err(|error| doubt(error.to_string()))?;
-        }
-        // It was never stopped, or an engine that leaves it running let it go on.
-        context.measured.last_sign_on_source = None;
-        return Ok(());
-    }
-    let id = context.container.id();
-    let path = context
-        .source
-        .docker
-        .checkpoint_path(&leftover::images(&name), id, CHECKPOINT);
-    for cmd in leftover::restore(&context.source.docker, id, &name, &path) {
-        context
-            .source
-            .host
-            .text(&cmd)
-            .map_err(|error| doubt(error.to_string()))?;
-    }
-    if !context.source.docker.restores_from_folder() {
-        let used = format!("{}/{CHECKPOINT}", context.source.docker.restore_dir(id));
-        let _ = context
-            .source
-            .host
-            .text(&Cmd::changes("rm").args(["-rf", &used]));
-    }
-    match went_on(context) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(doubt("it does not run, or was started anew".into())),
-        Err(failure) => Err(doubt(failure.what)),
-    }
 }

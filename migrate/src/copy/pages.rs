@@ -1,0 +1,201 @@
+//! Phase `pages` of post-copy: the container runs on the destination, its memory follows.
+
+use super::flow::Shared;
+use super::thaw;
+use crate::context::Context;
+use crate::event::Event as Told;
+use crate::pipeline::{Doubt, Phase};
+use crate::{Failure, ask, leftover};
+use agent::Event;
+use host::Cmd;
+use std::time::{Duration, Instant};
+
+/// Waits until the last page has come. There is no way back any more without losing what the container
+/// did since: it is not interrupted, and what fails is for a person to decide.
+pub(super) struct Pages {
+    flow: Shared,
+    /// Since when it is under way.
+    begun: Option<Instant>,
+    /// The destination's agent ended the container there.
+    ended: bool,
+    left: Option<u64>,
+}
+
+impl Pages {
+    pub fn new(flow: &Shared) -> Self {
+        Pages {
+            flow: flow.clone(),
+            begun: None,
+            ended: false,
+            left: None,
+        }
+    }
+
+    /// What the agents tell until one knows how it ended.
+    fn hear(&mut self, context: &mut Context) -> Result<(), Failure> {
+        let mut flow = self.flow.lock();
+        let mut cut_now = false;
+        while let Some(event) = flow.destination_event() {
+            match event {
+                Event::Pages { left, total, cut } => {
+                    self.left = Some(left);
+                    if cut != cut_now {
+                        cut_now = cut;
+                        context.tell(Told::Link { up: !cut });
+                    }
+                    context.tell(Told::Pages { left, total });
+                }
+                Event::Complete { .. } => {
+                    if let Some(Event::Complete { wire }) = flow.source_event() {
+                        flow.add_wire(wire);
+                    }
+                    return Ok(());
+                }
+                Event::Lost { why, ended } => {
+                    self.ended = ended;
+                    return Err(Failure::failed(context.destination.name(), why));
+                }
+                _ => {}
+            }
+        }
+        // The one on the destination cannot be heard any more: the other knows too.
+        let (source, destination) = (context.source.name(), context.destination.name());
+        match flow.source_event() {
+            Some(Event::Complete { wire }) => {
+                flow.add_wire(wire);
+                Ok(())
+            }
+            Some(Event::Lost { why, .. }) => Err(Failure::failed(source, why)),
+            _ => Err(Failure::failed(
+                destination,
+                format!("neither the agent on {source} nor that on {destination} answers"),
+            )),
+        }
+    }
+}
+
+impl Phase for Pages {
+    fn name(&self) -> &'static str {
+        "pages"
+    }
+
+    fn title(&self, context: &Context) -> String {
+        format!(
+            "{} runs on {}; its memory follows",
+            context.new_name,
+            context.destination.name()
+        )
+    }
+
+    fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
+        if context.options.dry_run {
+            return Ok(());
+        }
+        self.begun = Some(Instant::now());
+        self.hear(context)?;
+        if context.is_interrupted() {
+            context.warn(
+                "interrupted after the container had gone on: that could not be taken back, so its move was completed",
+            );
+        }
+        let flow = self.flow.lock();
+        context.measured.phase_bytes = flow.pages_bytes();
+        context.measured.wire = flow.wire();
+        Ok(())
+    }
+
+    fn undo(&mut self, context: &mut Context) -> Result<(), Doubt> {
+        if self.begun.is_none() {
+            return Ok(());
+        }
+        self.flow.lock().end();
+        Err(doubt(context, self.ended, self.left))
+    }
+
+    fn can_be_interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// What a person must know and type where the container had gone on and lost part of its memory.
+fn doubt(context: &Context, ended: bool, left: Option<u64>) -> Doubt {
+    let (name, source, destination) = (
+        context.name.as_str(),
+        context.source.name(),
+        context.destination.name(),
+    );
+    let ran = context
+        .measured
+        .first_sign_on_destination
+        .map_or(0.0, |first| first.elapsed().as_secs_f64());
+    let left = left.map_or_else(
+        || "part of its memory".to_owned(),
+        |left| format!("{left} pages of its memory"),
+    );
+    let there = if ended {
+        format!(
+            "it was ended there after {ran:.1} s, before anything could go wrong with what it had"
+        )
+    } else {
+        format!(
+            "whether it was ended there is not known; without those pages it cannot go on, and {destination} ends it once it has not reached {source} for {} s",
+            context.options.link_timeout.as_secs()
+        )
+    };
+    Doubt {
+        what: format!(
+            "{name} had gone on on {destination}, and {left} could not be fetched: {there}. On {source} it stands frozen, whole, as it was when it was frozen. Lost is what it kept in memory on {destination} since then; not lost are the files and the log that it wrote there, which its stopped container on {destination} has. Whether it may go on on {source}, where it knows nothing of what it told others since, is for you to decide"
+        ),
+        fix: vec![
+            format!(
+                "to let it go on as it was when it was frozen, on {destination}, so that it certainly does not run there: {}; {}",
+                context.kind().remove_force(&context.new_id()).line(),
+                leftover::remove(&context.name, &context.id).line(),
+            ),
+            format!(
+                "then on {source}: {}; {}",
+                thaw::line(&context.container, &context.name),
+                leftover::remove(&context.name, &context.id).line()
+            ),
+        ],
+    }
+}
+
+/// For `migrate undo`: whether a migration whose transship was killed after the container had been let go
+/// on there got to its end without it. Its agents bring the pages alone.
+///
+/// # Errors
+/// The container went on there and did not get all of its memory.
+pub(crate) fn went_through(context: &Context) -> Result<bool, Doubt> {
+    for side in [&context.source, &context.destination] {
+        let held = leftover::held(&context.name);
+        let wait = leftover::ENDS.as_secs().to_string();
+        let cmd = Cmd::changes("sh").args([
+            "-c",
+            r#"[ ! -e "$2" ] || flock -w "$1" "$2" true"#,
+            "sh",
+            &wait,
+            &held,
+        ]);
+        let cmd = cmd.timeout(leftover::ENDS + Duration::from_secs(10));
+        side.host.text(&cmd).map_err(|error| Doubt {
+            what: format!(
+                "{} may run on {} and still fetch its memory: {error}",
+                context.name,
+                context.destination.name()
+            ),
+            fix: Vec::new(),
+        })?;
+    }
+    let complete = format!("{}/{}", leftover::folder(&context.name), agent::COMPLETE);
+    let host = &context.destination.host;
+    let has_all = host
+        .run(&Cmd::reads("test").args(["-e", &complete]))
+        .is_ok_and(|output| output.status == 0);
+    match ask::state(&**host, context.kind(), &context.new_id()) {
+        Ok(state) if has_all && state.running => Ok(true),
+        // It never ran there: it can go on here.
+        Ok(state) if !state.started => Ok(false),
+        _ => Err(doubt(context, false, None)),
+    }
+}

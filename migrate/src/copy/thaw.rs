@@ -1,0 +1,48 @@
+//! How a frozen source is made to go on.
+
+use super::network;
+use crate::leftover;
+use engine::{Container, Name};
+use host::Cmd;
+use std::time::Duration;
+
+/// The commands that let the frozen source go on, in order: first whoever dumps it must have ended.
+pub(crate) fn cmds(container: &Container, name: &Name) -> Vec<Cmd> {
+    let wait = leftover::ENDS.as_secs().to_string();
+    let mut cmds = vec![
+        Cmd::changes("flock")
+            .args(["-w", &wait, &leftover::held(name), "true"])
+            .timeout(leftover::ENDS + Duration::from_secs(10)),
+    ];
+    if let Some(pid) = container.pid()
+        && container.has_own_network_namespace()
+    {
+        cmds.push(network::unlock(pid));
+    }
+    cmds.push(container.kind().unpause(name));
+    cmds
+}
+
+/// The same, to be pasted.
+pub(crate) fn line(container: &Container, name: &Name) -> String {
+    let lines: Vec<String> = cmds(container, name).iter().map(Cmd::line).collect();
+    lines.join("; ")
+}
+
+/// What the engine's runtime says where the engine takes the container for frozen and the kernel does not: a
+/// CRIU that ends half-way (killed, out of memory) had thawed it for the dump.
+pub(crate) const RUNTIME_DISAGREES: &str = "container not paused";
+
+/// Freezes the container anew, cleanly, so that the engine can thaw it. What is left half frozen by a CRIU that
+/// ended, or is thawed already, is thawed first: runc takes neither for frozen.
+pub(crate) fn refreeze(runc_root: &str, container: &Container) -> Option<Cmd> {
+    let script = r#"
+v1=$(sed -n 's/^[0-9]*:freezer://p' "/proc/$1/cgroup"); v2=$(sed -n 's/^0:://p' "/proc/$1/cgroup")
+if [ -n "$v1" ] && [ -e "/sys/fs/cgroup/freezer$v1/freezer.state" ]; then echo THAWED > "/sys/fs/cgroup/freezer$v1/freezer.state"
+elif [ -e "/sys/fs/cgroup$v2/cgroup.freeze" ]; then echo 0 > "/sys/fs/cgroup$v2/cgroup.freeze"
+fi
+exec runc --root "$2" pause "$3"
+"#;
+    let pid = container.pid()?.to_string();
+    Some(Cmd::changes("sh").args(["-c", script, "sh", &pid, runc_root, container.id()]))
+}
