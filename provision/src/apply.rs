@@ -53,12 +53,19 @@ cat >/dev/null
 
 impl Work {
     /// The profile of the user's own, if it is one.
-    #[must_use]
-    pub fn own(&self) -> Option<&Profile> {
+    fn own(&self) -> Option<&Profile> {
         match self {
             Work::Provision(wanted) => wanted.choice.own(),
             Work::Undo => None,
         }
+    }
+
+    /// Looks at a host, with what this needs to know of it.
+    ///
+    /// # Errors
+    /// Where the host cannot run a shell script.
+    pub fn look(&self, host: &dyn Host) -> host::Result<Survey> {
+        Survey::take(host, self.own(), matches!(self, Work::Undo))
     }
 
     /// What this comes to on a host.
@@ -68,7 +75,7 @@ impl Work {
     pub fn plan(&self, survey: &Survey) -> Result<Plan, Refusal> {
         match self {
             Work::Provision(wanted) => plan(survey, wanted),
-            Work::Undo => Ok(undo(survey)),
+            Work::Undo => undo(survey),
         }
     }
 }
@@ -119,7 +126,7 @@ fn carry_out(
 ) -> Result<(), Trouble> {
     let _lock = lock(host)?;
     // Another run may have been at work between the plan and the lock.
-    let now = work.plan(&Survey::take(host, work.own())?)?;
+    let now = work.plan(&work.look(host)?)?;
     if now.changes.is_empty() {
         *report = HostReport::planned(host.name(), &now);
         return Ok(());
@@ -148,7 +155,7 @@ fn carry_out(
         on(&Event::End { sentence, seconds });
     }
     on(&Event::Proof);
-    let survey = Survey::take(host, work.own())?;
+    let survey = work.look(host)?;
     let left = work.plan(&survey)?;
     if !left.changes.is_empty() {
         let left: Vec<&str> = left
@@ -236,25 +243,17 @@ fn fail(report: &mut HostReport, trouble: Trouble, invocation: &str) {
     let (what, mut fix) = match trouble {
         Trouble::Refused(refusal) => (refusal.what, refusal.fix),
         Trouble::Said { what, fix } => (what, fix),
-        // The scripts are long; what they say is enough.
         Trouble::Host(HostError::Failed {
             doing,
             status,
             said,
             ..
-        }) => {
-            let doing = short(&doing);
-            (
-                format!("`{doing}` ended with status {status}: {said}"),
-                advice(&said),
-            )
-        }
+        }) => (
+            format!("`{doing}` ended with status {status}: {said}"),
+            advice(&said),
+        ),
         Trouble::Host(HostError::Timeout { doing, after, .. }) => (
-            format!(
-                "`{}` did not end within {} s",
-                short(&doing),
-                after.as_secs()
-            ),
+            format!("`{doing}` did not end within {} s", after.as_secs()),
             Vec::new(),
         ),
         Trouble::Host(error) => (error.to_string(), Vec::new()),
@@ -270,15 +269,6 @@ fn fail(report: &mut HostReport, trouble: Trouble, invocation: &str) {
     report.failure = Some(FailureReport { what, fix, state });
 }
 
-/// A command line without the text of a script in it.
-fn short(line: &str) -> String {
-    if line.contains('\n') {
-        let name = line.rsplit('\n').next().unwrap_or_default();
-        return name.trim_start_matches(['\'', '"', ' ']).to_owned();
-    }
-    line.to_owned()
-}
-
 /// What helps against what apt, dpkg and the system say.
 fn advice(said: &str) -> Vec<String> {
     let known = [
@@ -287,6 +277,7 @@ fn advice(said: &str) -> Vec<String> {
             "wait until the other apt or dpkg has ended (ps -C apt-get,dpkg,unattended-upgr)",
         ),
         ("No space left on device", "df -h / /var; apt-get clean"),
+        ("enough free space", "df -h / /var; apt-get clean"),
         ("Read-only file system", "mount -o remount,rw /"),
         (
             "NO_PUBKEY",

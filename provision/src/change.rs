@@ -123,18 +123,27 @@ pub(crate) fn restore(how: &str, path: &str) -> Cmd {
     script("transship-restore", include_str!("restore.sh")).args([how, path])
 }
 
-/// Starts, restarts or reloads Docker's daemon and waits until it answers.
+/// Starts, restarts or reloads Docker's daemon and waits until it answers, and knows the runtime that
+/// its configuration names.
 pub(crate) fn daemon(how: &str) -> Cmd {
     script("transship-docker-daemon", include_str!("daemon.sh"))
-        .arg(how)
+        .args([how, runtime::REGISTERED])
         .timeout(DAEMON_TIMEOUT)
 }
 
 /// Installs the program itself.
-pub(crate) fn install_binary(bytes: &[u8]) -> Cmd {
+pub(crate) fn install(path: &str, bytes: &[u8]) -> Cmd {
     script("transship-install", include_str!("binary.sh"))
+        .arg(path)
         .stdin(bytes)
         .timeout(APT_TIMEOUT)
+}
+
+/// Gives a program more names.
+pub(crate) fn link(program: &str, links: &[&str]) -> Cmd {
+    script("transship-link", include_str!("link.sh"))
+        .arg(program)
+        .args(links.iter().copied())
 }
 
 #[cfg(test)]
@@ -150,6 +159,7 @@ mod tests {
             include_str!("restore.sh"),
             include_str!("daemon.sh"),
             include_str!("binary.sh"),
+            include_str!("link.sh"),
             include_str!("state.sh"),
         ] {
             let check = Cmd::reads("sh").args(["-n"]).stdin(text.as_bytes());

@@ -34,6 +34,7 @@ pub fn cloud_init(choice: &Choice) -> Result<String, Refusal> {
     let wanted = Wanted {
         choice: choice.clone(),
         binary: None,
+        docker_users: Vec::new(),
     };
     let plan = plan(&fresh(release), &wanted)?;
     let document = render(&plan, release);
@@ -46,12 +47,8 @@ pub fn cloud_init(choice: &Choice) -> Result<String, Refusal> {
 
 /// A host of which only the system is known: nothing is there yet.
 fn fresh(release: &Release) -> Survey {
-    let os = format!(
-        "@@transship facts 1 @@0\n@@0 begin os-release\nID={}\nNAME={0}\nVERSION_ID=\"{}\"\nVERSION_CODENAME={}\n\n@@0 end os-release 0\n",
-        release.id, release.version, release.codename
-    );
     Survey {
-        facts: Facts::parse(&os),
+        facts: release.facts(None),
         state: State {
             mirror: Some(Mirror {
                 uri: MIRROR.to_owned(),

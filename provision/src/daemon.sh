@@ -1,13 +1,20 @@
 # Has Docker's daemon run with its present configuration; where it does not come up, the configuration of before is put back.
-# usage: daemon.sh NAME start|restart|reload
+# usage: daemon.sh NAME start|restart|reload RUNTIME
 set -u
 file=/etc/docker/daemon.json
 log=/var/log/docker.log
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+runtime=$2
 answers() { timeout 5 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+# A daemon answers before it has read its configuration again: the runtime shows when it has.
+follows() {
+	if ! grep -q "\"$runtime\"" "$file" 2>/dev/null; then answers; else
+		timeout 5 docker info --format '{{json .Runtimes}}' 2>/dev/null | grep -q "\"$runtime\""
+	fi
+}
 comes_up() {
 	tries=0
-	until answers; do
+	until follows; do
 		tries=$((tries + 1))
 		if [ "$tries" -ge "$1" ]; then return 1; fi
 		sleep 0.2
@@ -73,7 +80,9 @@ else
 	old='there was none before, and it is gone'
 fi
 rm -f /etc/transship/pending
-run restart 2>/dev/null
-if comes_up 100; then now='runs again without it'; else now='does not run'; fi
+# A daemon that refused to read the new one still runs, and so do its containers.
+if answers; then how=reload; else how=restart; fi
+run "$how" 2>/dev/null
+if comes_up 100; then now='runs without it'; else now='does not run'; fi
 printf 'Docker did not come up with the new %s (%s); Docker %s. It said:\n%s\n' "$file" "$old" "$now" "$said" >&2
 exit 1

@@ -5,7 +5,9 @@
 //! its JSON, cloud-init's and the one that is run are the same object. After a run the host is
 //! looked at again, and must need nothing more.
 
+mod ansible;
 mod apply;
+mod binary;
 mod change;
 mod cloud_init;
 mod criu;
@@ -17,12 +19,17 @@ mod state;
 mod steps;
 mod undo;
 
+pub use ansible::ansible_vars;
 pub use apply::{Event, Work, apply};
+pub use binary::Binary;
 pub use change::{Action, BACKUP, Change, File, JOURNAL};
 pub use cloud_init::cloud_init;
 pub use merge::{MergeError, Merged, merge};
-pub use plan::{Binary, Plan, Refusal, Wanted, plan};
-pub use profile::{Choice, CriuSource, Engine, From, Name, Pinned, Profile, Release, Repository};
+pub use plan::{Plan, Refusal, Wanted, plan};
+pub use profile::{
+    Choice, CriuSource, DAEMON_JSON, Engine, From, Name, Pinned, Profile, Release, Repository,
+};
 pub use report::{ChangeReport, CommandReport, FailureReport, HostReport, Outcome, Report, Status};
 pub use state::{Mirror, State, Survey};
+pub use steps::register;
 pub use undo::undo;

@@ -29,8 +29,8 @@ pub struct Merged {
     pub changed: Vec<String>,
 }
 
-/// Sets keys in the text of a JSON object; `None` where they are all set already. An empty text is
-/// an empty object, as for Docker.
+/// Sets keys in the text of a JSON object; `None` where they are all set already. In a key that is an
+/// object itself the user's other keys stay too. An empty text is an empty object, as for Docker.
 ///
 /// # Errors
 /// Where the text is no JSON object.
@@ -55,8 +55,11 @@ pub fn merge(text: &str, wanted: &Map<String, Value>) -> Result<Option<Merged>, 
     };
     let mut changed = Vec::new();
     for (key, value) in wanted {
-        if object.get(key) != Some(value) {
-            object.insert(key.clone(), value.clone());
+        let now = object.get(key);
+        let mut new = now.cloned().unwrap_or(Value::Null);
+        set(&mut new, value);
+        if now != Some(&new) {
+            object.insert(key.clone(), new);
             changed.push(key.clone());
         }
     }
@@ -68,6 +71,17 @@ pub fn merge(text: &str, wanted: &Map<String, Value>) -> Result<Option<Merged>, 
         text: text + "\n",
         changed,
     }))
+}
+
+fn set(old: &mut Value, new: &Value) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (key, value) in new {
+                set(old.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (old, new) => *old = new.clone(),
+    }
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -104,6 +118,23 @@ mod tests {
             merge(&merged.text, &wanted(json!({"debug": true}))),
             Ok(None)
         );
+    }
+
+    #[test]
+    fn runtimes_of_the_users_own_stay() {
+        let text = r#"{"runtimes": {"nvidia": {"path": "nv", "runtimeArgs": []}}}"#;
+        let ours = crate::profile::runtime_keys();
+        let merged = merge(text, &ours).unwrap().unwrap();
+        let value: Value = serde_json::from_str(&merged.text).unwrap();
+        assert_eq!(value["runtimes"]["nvidia"]["path"], "nv");
+        assert_eq!(
+            value["runtimes"]["transship"]["path"],
+            "/usr/local/bin/transship-runtime"
+        );
+        assert_eq!(merge(&merged.text, &ours), Ok(None));
+        // A list or a word in its place is no Docker configuration: dockerd refuses it as well.
+        let merged = merge(r#"{"runtimes": 1}"#, &ours).unwrap().unwrap();
+        assert!(merged.text.contains("transship-runtime"));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! From what a host is and what it shall be to what is to be done.
 
+use crate::binary::Binary;
 use crate::change::Change;
 use crate::profile::{Choice, Profile, Release};
 use crate::state::Survey;
 use crate::steps;
-use sha2::{Digest, Sha256};
 
 /// Why a host cannot be prepared; nothing was done to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,27 +16,6 @@ pub struct Refusal {
     pub fix: Vec<String>,
 }
 
-/// This program, to be installed on hosts.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Binary {
-    /// All of it.
-    pub bytes: Vec<u8>,
-    /// Its SHA-256, in hexadecimal digits.
-    pub hash: String,
-}
-
-impl Binary {
-    /// The program in these bytes.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Binary {
-        let hash = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Binary { bytes, hash }
-    }
-}
-
 /// What hosts are to become.
 #[derive(Clone)]
 pub struct Wanted {
@@ -44,6 +23,8 @@ pub struct Wanted {
     pub choice: Choice,
     /// This program; `None` where it stays away (cloud-init).
     pub binary: Option<Binary>,
+    /// Users of the host that are to be in group docker, which is as good as root.
+    pub docker_users: Vec<String>,
 }
 
 /// What is to be done to a host.
@@ -67,6 +48,7 @@ pub(crate) struct Situation<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) release: &'a Release,
     pub(crate) binary: Option<&'a Binary>,
+    pub(crate) docker_users: &'a [String],
 }
 
 /// What is to be done to a host so that it becomes what is wanted.
@@ -102,9 +84,15 @@ pub fn plan(survey: &Survey, wanted: &Wanted) -> Result<Plan, Refusal> {
     if facts.identity.uid.is_some_and(|uid| uid != 0) {
         let user = facts.identity.user.as_deref().unwrap_or("this user");
         return Err(Refusal {
-            what: format!("{user} is not root, and packages and configuration are root's"),
+            what: format!(
+                "{user} is not root and may not use sudo without a password there; packages and configuration are root's"
+            ),
             fix: vec![
-                "log in as root: root@HOST, with your key in /root/.ssh/authorized_keys".to_owned(),
+                format!(
+                    "on the host: echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee /etc/sudoers.d/{user}"
+                ),
+                "or log in as root: root@HOST, with your key in /root/.ssh/authorized_keys"
+                    .to_owned(),
             ],
         });
     }
@@ -125,6 +113,7 @@ pub fn plan(survey: &Survey, wanted: &Wanted) -> Result<Plan, Refusal> {
         profile: &profile,
         release,
         binary: wanted.binary.as_ref(),
+        docker_users: &wanted.docker_users,
     };
     let mut plan = Plan {
         profile: name.clone(),

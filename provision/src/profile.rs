@@ -1,8 +1,8 @@
 //! Profiles: what a host is to become, as data.
 
 use host::Facts;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(crate) const VERSION_PIN: &str = "/etc/apt/preferences.d/transship-versions"
 /// Kernel parameters.
 pub(crate) const SYSCTL: &str = "/etc/sysctl.d/60-transship.conf";
 /// Docker's configuration.
-pub(crate) const DAEMON_JSON: &str = "/etc/docker/daemon.json";
+pub const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 /// Says that Docker's daemon has not yet taken its configuration over, and how it will.
 pub(crate) const PENDING: &str = "/etc/transship/pending";
 /// Keys of foreign repositories.
@@ -62,12 +62,16 @@ pub struct Profile {
     /// Keys of daemon.json.
     #[serde(default)]
     pub daemon: Map<String, Value>,
+    /// Whether containers come back through transship's own runtime, which is then installed, and
+    /// registered with Docker; Podman is given its path.
+    #[serde(default)]
+    pub runtime: bool,
     /// The distributions that it knows.
     pub release: Vec<Release>,
 }
 
 /// A container engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// Docker.
@@ -277,6 +281,16 @@ impl Profile {
             .find(|release| release.id == os.id && release.version == os.version_id)
     }
 
+    /// Keys that daemon.json must have; transship's runtime among them where the profile uses it and
+    /// the program `installed`.
+    pub(crate) fn daemon_keys(&self, installed: bool) -> Map<String, Value> {
+        let mut keys = self.daemon.clone();
+        if self.runtime && installed {
+            keys.extend(runtime_keys());
+        }
+        keys
+    }
+
     /// Names of all packages that it may ask for.
     #[must_use]
     pub fn package_names(&self) -> BTreeSet<String> {
@@ -309,6 +323,43 @@ impl Profile {
     }
 }
 
+impl Release {
+    /// Facts of a host of which only the system is known, and the kernel's version where it is given.
+    pub(crate) fn facts(&self, kernel: Option<&str>) -> Facts {
+        let mut text = format!(
+            "@@transship facts 1 @@0\n@@0 begin os-release\nID={}\nNAME={0}\nVERSION_ID=\"{}\"\nVERSION_CODENAME={}\n\n@@0 end os-release 0\n",
+            self.id, self.version, self.codename
+        );
+        if let Some(kernel) = kernel {
+            text.push_str(&format!(
+                "@@0 begin uname\nLinux\n{kernel}\n#1\nx86_64\nhost\n\n@@0 end uname 0\n"
+            ));
+        }
+        Facts::parse(&text)
+    }
+
+    /// What keeps apt at the versions that the profile names.
+    pub(crate) fn version_pin(&self) -> String {
+        let pins = self.pinned.iter().map(|pin| {
+            format!(
+                "Package: {}\nPin: version {}\nPin-Priority: 1001\n",
+                pin.package, pin.version
+            )
+        });
+        pins.collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl CriuSource {
+    /// What has apt take CRIU's packages from another suite, and nothing else.
+    pub(crate) fn suite_pin(&self, suite: &str) -> String {
+        format!(
+            "Package: *\nPin: release a={suite}\nPin-Priority: 50\n\nPackage: {}\nPin: release a={suite}\nPin-Priority: 990\n",
+            self.packages.join(" ")
+        )
+    }
+}
+
 impl Repository {
     /// Its file of sources.
     pub(crate) fn list(&self) -> String {
@@ -333,6 +384,12 @@ impl Repository {
             self.source
         )
     }
+}
+
+/// What daemon.json says where Docker knows our runtime (dockerd's manual, "Runtime options").
+pub(crate) fn runtime_keys() -> Map<String, Value> {
+    let runtimes = json!({ runtime::REGISTERED: { "path": runtime::PATH } });
+    Map::from_iter([("runtimes".to_owned(), runtimes)])
 }
 
 /// All profiles.

@@ -33,8 +33,16 @@ pub struct State {
     pub sources: String,
     /// SHA-256 of the installed program.
     pub binary: Option<String>,
+    /// Whether the runtime that engines call is that program.
+    pub runtime: bool,
+    /// Versions of the program that are there, by the names of their folders.
+    pub versions: BTreeSet<String>,
+    /// Containers that our runtime starts, by name; looked for where things are to be put back.
+    pub containers: Vec<String>,
     /// What systemd says of the unit docker (`enabled`); `None` without systemd.
     pub unit: Option<String>,
+    /// Members of group docker.
+    pub docker_group: BTreeSet<String>,
     /// Text of the files that provision writes, by path.
     pub files: BTreeMap<String, String>,
 }
@@ -49,11 +57,16 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Looks at a host; nothing is changed. A profile of the user's `own` has packages and files of its own.
+    /// Looks at a host; nothing is changed. A profile of the user's `own` has packages and files of its
+    /// own. `containers` has those looked for that need our runtime.
     ///
     /// # Errors
     /// Where the host cannot run a shell script.
-    pub fn take(host: &dyn Host, own: Option<&Profile>) -> host::Result<Survey> {
+    pub(crate) fn take(
+        host: &dyn Host,
+        own: Option<&Profile>,
+        containers: bool,
+    ) -> host::Result<Survey> {
         let mut profiles = profile::all();
         profiles.extend(own.cloned());
         let names: BTreeSet<String> = profiles.iter().flat_map(Profile::package_names).collect();
@@ -63,20 +76,16 @@ impl Survey {
             .collect::<BTreeSet<_>>();
         let cmd = Cmd::reads("sh")
             .args(["-s", "transship-state"])
+            .arg(if containers { "containers" } else { "" })
+            .args([crate::binary::VERSIONS, runtime::PATH, runtime::REGISTERED])
             .args(names)
             .arg("--")
             .args(files)
             .stdin(PROBE.as_bytes())
             .timeout(PROBE_TIMEOUT);
-        let (facts, output) = std::thread::scope(|scope| {
-            let state = scope.spawn(|| host.run(&cmd));
-            let facts = Facts::gather(host);
-            (
-                facts,
-                state.join().expect("running a command does not panic"),
-            )
-        });
-        let (facts, output) = (facts?, output?);
+        // One after the other: a second login costs more than the shorter of the two saves.
+        let facts = Facts::gather(host)?;
+        let output = host.run(&cmd)?;
         let state = State::parse(&output.stdout_text());
         state
             .map(|state| Survey { facts, state })
@@ -117,6 +126,29 @@ impl State {
             mirror: mirror(transcript.text("sources")),
             sources: transcript.text("sources").to_owned(),
             binary: pairs("hash").into_keys().next(),
+            runtime: transcript.text("runtime").trim() == "same",
+            versions: transcript
+                .text("versions")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
+            containers: transcript
+                .text("containers")
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            docker_group: transcript
+                .text("docker-group")
+                .trim()
+                .rsplit(':')
+                .next()
+                .unwrap_or_default()
+                .split(',')
+                .filter(|user| !user.is_empty())
+                .map(str::to_owned)
+                .collect(),
             unit: pairs("service").remove("systemd"),
             files,
         })

@@ -1,10 +1,11 @@
 # What provision needs to know of a host beyond its facts. It only reads.
-# usage: state.sh NAME PACKAGE... -- FILE...
+# usage: state.sh NAME containers|'' VERSIONS RUNTIME REGISTERED PACKAGE... -- FILE...
 probe() {
 	LC_ALL=C
 	PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	export LC_ALL PATH
-	shift
+	containers=$2 versions=$3 runtime=$4 registered=$5
+	shift 5
 	names=
 	while [ $# -gt 0 ] && [ "$1" != -- ]; do
 		names="$names $1"
@@ -18,7 +19,11 @@ probe() {
 	section audit audit
 	section sources sources
 	section hash hash
+	section runtime same
+	section versions versions
 	section service service
+	section docker-group docker_group
+	if [ -n "$containers" ]; then section containers containers; fi
 	for file; do
 		if [ -f "$file" ]; then section "file:$file" cat "$file"; fi
 	done
@@ -56,7 +61,33 @@ sources() {
 	done
 }
 
-hash() { if [ -r /usr/local/bin/transship ]; then sha256sum /usr/local/bin/transship; fi; }
+program=/usr/local/bin/transship
+hash() { if [ -r $program ]; then sha256sum $program; fi; }
+
+same() {
+	if [ "$program" -ef "$runtime" ] || cmp -s "$program" "$runtime"; then echo same; fi
+	return 0
+}
+
+versions() { if [ -d "$versions" ]; then ls "$versions"; fi; }
+
+# Of Docker's own files: its daemon need not run for that.
+containers() {
+	root=$(sed -n 's/.*"data-root": *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null | sed -n 1p)
+	for file in "${root:-/var/lib/docker}"/containers/*/hostconfig.json; do
+		if grep -qs "\"Runtime\":\"$registered\"" "$file"; then
+			grep -o '"Name":"/[^"]*"' "${file%/*}/config.v2.json" | sed -n '1s,.*/\(.*\)",\1,p'
+		fi
+	done
+	if has podman; then
+		podman ps -aq 2>/dev/null | while read -r id; do
+			podman inspect --type container --format '{{.OCIRuntime}} {{.Name}}' "$id" 2>/dev/null | grep -F "$runtime" | sed 's/^[^ ]* //'
+		done
+	fi
+	return 0
+}
+
+docker_group() { if has getent; then getent group docker; fi; }
 
 service() {
 	if [ -d /run/systemd/system ]; then printf 'systemd %s\n' "$(systemctl is-enabled docker 2>/dev/null)"; fi

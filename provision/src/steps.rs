@@ -4,6 +4,8 @@ mod apt;
 mod daemon;
 mod system;
 
+pub use daemon::register;
+
 use crate::change::Change;
 use crate::criu;
 use crate::plan::{Refusal, Situation};
@@ -12,18 +14,18 @@ type Step = fn(&Situation<'_>) -> Result<Vec<Change>, Refusal>;
 
 /// In the order in which they are done. The configuration comes before the engine, which then
 /// starts with it.
-pub(crate) const ALL: [Step; 10] = [
+pub(crate) const ALL: [Step; 11] = [
     apt::interrupted,
     apt::sources,
     apt::pins,
+    // Before the engine is told of it.
+    system::binary,
     daemon::configuration,
     apt::index,
     apt::packages,
     apt::holds,
     system::sysctl,
-    system::binary,
-    // Our OCI runtime is registered in daemon.json once there is one: keys of `daemon::RELOADED`
-    // are taken over by a running daemon.
+    system::docker_users,
     daemon::service,
 ];
 

@@ -1,18 +1,35 @@
 //! Putting back what provision did to a host, by the host's own journal.
 
 use crate::change::{Change, JOURNAL, apt_get, daemon, restore};
-use crate::plan::Plan;
+use crate::plan::{Plan, Refusal};
 use crate::profile::DAEMON_JSON;
 use crate::state::Survey;
 use host::Cmd;
 use std::time::Duration;
 
 /// What is to be done so that a host is as it was before provision: the last thing first.
-#[must_use]
-pub fn undo(survey: &Survey) -> Plan {
+///
+/// # Errors
+/// Where containers need our runtime: without it they could neither be stopped nor started.
+pub fn undo(survey: &Survey) -> Result<Plan, Refusal> {
     let state = &survey.state;
     let journal = state.files.get(JOURNAL).map_or("", String::as_str);
     let lines: Vec<&str> = journal.lines().rev().collect();
+    let runtime = lines.iter().any(|line| {
+        line.split_once(' ')
+            .is_some_and(|(_, path)| path == runtime::PATH)
+    });
+    if runtime && !state.containers.is_empty() {
+        return Err(Refusal {
+            what: format!(
+                "containers here are started by transship's runtime, which this would take away: {}",
+                state.containers.join(", ")
+            ),
+            fix: vec![
+                "migrate them away, or remove them where they are no longer needed (docker rm NAME); then run this again".to_owned(),
+            ],
+        });
+    }
     let mut changes = Vec::new();
     let held: Vec<&str> = words(&lines, "held");
     if !held.is_empty() {
@@ -85,6 +102,13 @@ pub fn undo(survey: &Survey) -> Plan {
                 Change::new("sysctl", format!("{name} is {value}"))
                     .run(Cmd::changes("sysctl").args(["-q", "-w", &format!("{name}={value}")])),
             );
+        } else if let Some(user) = line.strip_prefix("member ")
+            && state.docker_group.contains(user)
+        {
+            changes.push(
+                Change::new("docker-users", format!("{user} is not in group docker"))
+                    .run(Cmd::changes("gpasswd").args(["-d", user, "docker"])),
+            );
         } else if let Some(ppa) = line.strip_prefix("ppa ") {
             let remove = Cmd::changes("add-apt-repository").args(["-y", "--remove", ppa]);
             changes.push(
@@ -108,13 +132,13 @@ pub fn undo(survey: &Survey) -> Plan {
                 .run(Cmd::changes("rm").args(["-rf", "/etc/transship"])),
         );
     }
-    Plan {
+    Ok(Plan {
         profile: "undo".to_owned(),
         why: format!("{JOURNAL} on the host tells what was done"),
         ok: 0,
         changes,
         notes: Vec::new(),
-    }
+    })
 }
 
 /// The second words of the lines that begin with this one.

@@ -1,14 +1,14 @@
 # Writes a file from standard input, whole or not at all. The first time it keeps what was there, and notes what undo has to do.
 # usage: write.sh NAME PATH MODE
 set -eu
-path=$1 mode=$2 journal=/etc/transship/undo
+path=$1 new=$1.transship-new.$$ mode=$2 journal=/etc/transship/undo
 umask 022
 mkdir -p /etc/transship "$(dirname "$path")"
 note() { grep -qxF "$1" $journal 2>/dev/null || printf '%s\n' "$1" >>$journal; }
 if ! grep -qxF -e "created $path" -e "changed $path" $journal 2>/dev/null; then
 	if [ -e "$path" ]; then
-		cp -a "$path" "$path.transship-new"
-		mv -f "$path.transship-new" "$path.transship-backup"
+		cp -a "$path" "$new"
+		mv -f "$new" "$path.transship-backup"
 		note "changed $path"
 	else
 		note "created $path"
@@ -18,6 +18,6 @@ fi
 before=/etc/transship/before/$(basename "$path")
 mkdir -p /etc/transship/before
 if [ -e "$path" ]; then cp -a "$path" "$before"; else rm -f "$before"; fi
-cat >"$path.transship-new"
-chmod "$mode" "$path.transship-new"
-mv -f "$path.transship-new" "$path"
+cat >"$new"
+chmod "$mode" "$new"
+mv -f "$new" "$path"

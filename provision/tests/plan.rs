@@ -1,7 +1,7 @@
 //! Plans of recorded hosts in the states that hosts are found in.
 
 use host::Facts;
-use provision::{Action, Choice, Name, Plan, State, Survey, Wanted, Work, plan, undo};
+use provision::{Action, Binary, Choice, Name, Plan, State, Survey, Wanted, Work, plan, undo};
 use std::collections::BTreeMap;
 
 const TRIXIE: &str = include_str!("../../host/tests/transcripts/trixie-docker-podman.facts.txt");
@@ -11,10 +11,15 @@ const XENIAL: &str = include_str!("../../host/tests/transcripts/xenial-docker-17
 
 const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 
+fn this_program() -> Binary {
+    Binary::new(b"this program".to_vec())
+}
+
 fn wanted(choice: Choice) -> Wanted {
     Wanted {
         choice,
         binary: None,
+        docker_users: Vec::new(),
     }
 }
 
@@ -68,6 +73,9 @@ fn after(survey: &Survey, plan: &Plan) -> Survey {
             Action::Run(cmd) if cmd.program == "apt-mark" => {
                 survey.state.holds.extend(cmd.args[1..].iter().cloned());
             }
+            Action::Run(cmd) if cmd.program == "add-apt-repository" => {
+                survey.state.sources.push_str("criu/ppa");
+            }
             Action::Run(cmd) if cmd.program == "sysctl" => {
                 let (name, value) = cmd.args.last().unwrap().split_once('=').unwrap();
                 survey
@@ -77,6 +85,21 @@ fn after(survey: &Survey, plan: &Plan) -> Survey {
             }
             Action::Run(cmd) if cmd.args.iter().any(|arg| arg == "transship-docker-daemon") => {
                 survey.state.files.remove("/etc/transship/pending");
+                if survey.facts.docker.is_none() {
+                    survey.facts.docker = Facts::parse(TRIXIE).docker;
+                }
+                let server = survey.facts.docker.as_mut().unwrap().server.as_mut();
+                if survey.state.files[DAEMON_JSON].contains("transship-runtime") {
+                    let runtimes = &mut server.unwrap().runtimes;
+                    runtimes.insert("transship".to_owned(), None);
+                }
+            }
+            Action::Run(cmd) if cmd.args.iter().any(|arg| arg == "transship-link") => {
+                let program = cmd.args.iter().find(|arg| arg.ends_with("/transship"));
+                let folder = program.unwrap().split('/').nth(5).unwrap();
+                survey.state.versions.insert(folder.to_owned());
+                survey.state.binary = Some(this_program().hash);
+                survey.state.runtime |= cmd.args.iter().any(|arg| arg.ends_with("-runtime"));
             }
             Action::Run(_) => {}
         }
@@ -172,11 +195,15 @@ fn after_the_plan_nothing_is_left_to_do() {
         (XENIAL, Choice::Auto),
     ] {
         let found = survey(text);
-        let first = plan(&found, &wanted(choice.clone())).unwrap();
+        let wanted = Wanted {
+            binary: Some(this_program()),
+            ..wanted(choice)
+        };
+        let first = plan(&found, &wanted).unwrap();
         assert!(!first.changes.is_empty());
-        let second = plan(&after(&found, &first), &wanted(choice)).unwrap();
+        let second = plan(&after(&found, &first), &wanted).unwrap();
         assert_eq!(steps(&second), [""; 0]);
-        assert_eq!(second.ok, 10);
+        assert_eq!(second.ok, 11);
     }
 }
 
@@ -233,7 +260,7 @@ fn a_running_daemon_is_disturbed_only_where_it_must_be() {
         let last = plan.changes.last().unwrap().clone();
         assert_eq!(last.step, "service");
         match &last.actions[0] {
-            Action::Run(cmd) => cmd.args.last().unwrap().clone(),
+            Action::Run(cmd) => cmd.args[cmd.args.len() - 2].clone(),
             Action::Write(_) => panic!("{last:?}"),
         }
     };
@@ -257,6 +284,274 @@ fn a_running_daemon_is_disturbed_only_where_it_must_be() {
 }
 
 #[test]
+fn our_runtime_is_registered_where_the_profile_uses_it_and_docker_is_not_restarted() {
+    let binary = |choice| Wanted {
+        binary: Some(this_program()),
+        ..wanted(choice)
+    };
+    let mut found = survey(TRIXIE);
+    let done = plan(&found, &wanted(Choice::Auto)).unwrap();
+    found = after(&found, &done);
+    let next = plan(&found, &binary(Choice::Auto)).unwrap();
+    assert_eq!(steps(&next), ["binary", "daemon.json", "service"]);
+    assert!(files(&next)[DAEMON_JSON].contains("\"path\": \"/usr/local/bin/transship-runtime\""));
+    assert!(lines(&next).last().unwrap().ends_with("reload transship"));
+
+    // Written into the file by someone who did not tell the daemon.
+    let mut told = after(&found, &next);
+    assert!(
+        plan(&told, &binary(Choice::Auto))
+            .unwrap()
+            .changes
+            .is_empty()
+    );
+    let docker = told.facts.docker.as_mut().unwrap();
+    docker.server.as_mut().unwrap().runtimes.clear();
+    let reload = plan(&told, &binary(Choice::Auto)).unwrap();
+    assert_eq!(steps(&reload), ["service"]);
+    assert!(lines(&reload)[0].ends_with("reload transship"));
+
+    // Podman is given its path; the verified environment has its keys alone.
+    let podman = plan(&found, &binary(Choice::Named(Name::Podman))).unwrap();
+    assert!(
+        lines(&podman)
+            .iter()
+            .any(|line| line.ends_with("/transship-runtime"))
+    );
+    let verified = plan(&survey(XENIAL), &binary(Choice::Auto)).unwrap();
+    assert!(!files(&verified)[DAEMON_JSON].contains("runtimes"));
+    assert!(
+        !lines(&verified)
+            .iter()
+            .any(|line| line.ends_with("/transship-runtime"))
+    );
+
+    // A host with containers of it keeps it.
+    let mut used = told;
+    used.state.files.insert(
+        "/etc/transship/undo".to_owned(),
+        "created /usr/local/bin/transship-runtime\n".to_owned(),
+    );
+    assert!(!undo(&used).unwrap().changes.is_empty());
+    used.state.containers = vec!["web".to_owned()];
+    let refusal = undo(&used).unwrap_err();
+    assert!(refusal.what.ends_with("take away: web"), "{refusal:?}");
+}
+
+/// A system that was never at hand: the recorded Debian 13 under another name, on the kernel that it
+/// comes with.
+fn system(id: &str, version: &str, codename: &str, kernel: &str) -> String {
+    TRIXIE
+        .replace("\nID=debian\n", &format!("\nID={id}\n"))
+        .replace("VERSION_ID=\"13\"", &format!("VERSION_ID=\"{version}\""))
+        .replace(
+            "VERSION_CODENAME=trixie",
+            &format!("VERSION_CODENAME={codename}"),
+        )
+        .replace("6.18.44-fc-v657", kernel)
+        // As all of them but 16.04 have it.
+        .replace(
+            "begin cgroup\ntype tmpfs",
+            if version == "16.04" {
+                "begin cgroup\ntype tmpfs"
+            } else {
+                "begin cgroup\ntype cgroup2fs"
+            },
+        )
+}
+
+/// What the packages bring: the engine answers, CRIU says its version.
+fn with_engine(mut survey: Survey, docker: &str, criu: &str) -> Survey {
+    let recorded = Facts::parse(TRIXIE);
+    let installed = |name: &str| survey.state.packages.contains_key(name);
+    if installed("docker.io") || installed("docker-ce") {
+        let runtimes = survey
+            .facts
+            .docker
+            .take()
+            .map(|found| found.server.unwrap().runtimes);
+        let mut found = recorded.docker.clone().unwrap();
+        let server = found.server.as_mut().unwrap();
+        server.version = host::version::lenient(docker);
+        server.runtimes = runtimes.unwrap_or_default();
+        survey.facts.docker = Some(found);
+    }
+    if installed("criu") {
+        let mut found = recorded.criu.unwrap();
+        found.tool.version = host::version::lenient(criu);
+        found.package = Some(criu.to_owned());
+        survey
+            .facts
+            .packages
+            .insert("criu".to_owned(), criu.to_owned());
+        survey.facts.criu = Some(found);
+    }
+    survey
+}
+
+#[test]
+fn every_release_is_planned_from_bare_half_done_and_wrong_to_done() {
+    let releases = [
+        (
+            "debian",
+            "13",
+            "trixie",
+            "6.18.44-fc-v657",
+            "26.1.5",
+            "4.2.1",
+        ),
+        ("debian", "13", "trixie", "6.12.57-amd64", "26.1.5", "4.1.1"),
+        (
+            "debian",
+            "12",
+            "bookworm",
+            "6.1.0-40-amd64",
+            "20.10.24",
+            "3.17.1-2+deb12u2",
+        ),
+        (
+            "ubuntu",
+            "22.04",
+            "jammy",
+            "5.15.0-151-generic",
+            "26.1.4",
+            "4.0",
+        ),
+        (
+            "ubuntu",
+            "24.04",
+            "noble",
+            "6.8.0-79-generic",
+            "26.1.4",
+            "4.0",
+        ),
+        (
+            "ubuntu",
+            "26.04",
+            "resolute",
+            "7.0.0-10-generic",
+            "28.2.2",
+            "4.2",
+        ),
+        (
+            "ubuntu",
+            "16.04",
+            "xenial",
+            "4.4.0-210-generic",
+            "17.09.1",
+            "2.0",
+        ),
+    ];
+    for (id, version, codename, kernel, docker, criu) in releases {
+        let text = system(id, version, codename, kernel);
+        let wanted = |choice| Wanted {
+            binary: Some(this_program()),
+            ..wanted(choice)
+        };
+        for choice in [Choice::Auto, Choice::Named(Name::Podman)] {
+            if codename == "xenial" && !matches!(choice, Choice::Auto) {
+                continue;
+            }
+            let wanted = wanted(choice);
+            let bare = bare(&text);
+            let whole = plan(&bare, &wanted).unwrap();
+            // Cut off after any of its changes, the next run does the rest, and the one after it nothing.
+            for done in 0..=whole.changes.len() {
+                let mut part = whole.clone();
+                part.changes.truncate(done);
+                let half = with_engine(after(&bare, &part), docker, criu);
+                let rest = plan(&half, &wanted).unwrap();
+                let end = with_engine(after(&half, &rest), docker, criu);
+                let left = plan(&end, &wanted).unwrap();
+                assert_eq!(
+                    steps(&left),
+                    [""; 0],
+                    "{codename} {done}: {:#?}",
+                    left.changes
+                );
+            }
+
+            // Broken before it is begun.
+            let mut broken = bare.clone();
+            let file = broken.state.files.entry(DAEMON_JSON.to_owned());
+            file.or_insert_with(|| "{\"a\": 1,}".to_owned());
+            match plan(&broken, &wanted) {
+                Err(refusal) => assert!(refusal.what.contains("line 1, column 9"), "{refusal:?}"),
+                Ok(plan) => assert_eq!(plan.profile, "podman"),
+            }
+
+            // Another version of what is pinned, held at that.
+            let mut wrong = with_engine(after(&bare, &whole), docker, criu);
+            let pins = wrong.state.holds.clone();
+            for package in &pins {
+                let version = "5:28.5.2-1~other".to_owned();
+                wrong.state.packages.insert(package.clone(), version);
+            }
+            let back = plan(&wrong, &wanted).unwrap();
+            assert_eq!(pins.is_empty(), back.changes.is_empty(), "{codename}");
+            for package in &pins {
+                let line = format!("'{package}=");
+                let allowed = "--allow-downgrades --allow-change-held-packages";
+                let lines = lines(&back);
+                let install = lines
+                    .iter()
+                    .find(|line| line.contains(" install "))
+                    .unwrap();
+                assert!(
+                    install.contains(allowed) && install.contains(&line),
+                    "{install}"
+                );
+            }
+
+            // A CRIU that is too old for the kernel, held there by somebody.
+            let mut held = with_engine(after(&bare, &whole), docker, "3.6");
+            held.state.holds.insert("criu".to_owned());
+            if codename != "xenial" {
+                let refusal = plan(&held, &wanted).unwrap_err();
+                assert!(refusal.what.contains("criu is held at"), "{refusal:?}");
+                assert_eq!(refusal.fix, ["apt-mark unhold criu"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn kernels_that_no_package_fits_are_refused_on_every_release() {
+    for (id, version, codename, kernel) in [
+        ("debian", "12", "bookworm", "6.18.0"),
+        ("ubuntu", "22.04", "jammy", "6.14.0-1-generic"),
+        ("ubuntu", "24.04", "noble", "6.17.0-1-generic"),
+    ] {
+        let found = bare(&system(id, version, codename, kernel));
+        let refusal = plan(&found, &wanted(Choice::Auto)).unwrap_err();
+        assert!(
+            refusal.what.contains(&format!("fits Linux {kernel}")),
+            "{refusal:?}"
+        );
+        assert!(refusal.fix[0].contains("build a newer CRIU"), "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_user_is_in_group_docker_only_if_asked() {
+    let mut found = survey(XENIAL);
+    let asked = Wanted {
+        docker_users: vec!["ann".to_owned()],
+        ..wanted(Choice::Auto)
+    };
+    assert!(!steps(&plan(&found, &wanted(Choice::Auto)).unwrap()).contains(&"docker-users"));
+    let lines = lines(&plan(&found, &asked).unwrap());
+    assert!(lines.contains(&"usermod -aG docker ann".to_owned()));
+    found.state.docker_group.insert("ann".to_owned());
+    assert!(!steps(&plan(&found, &asked).unwrap()).contains(&"docker-users"));
+    found
+        .state
+        .files
+        .insert("/etc/transship/undo".to_owned(), "member ann\n".to_owned());
+    assert_eq!(steps(&undo(&found).unwrap()), ["docker-users", "journal"]);
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_a_way_out() {
     let refused = |survey: &Survey, choice: Choice| {
         let refusal = plan(survey, &wanted(choice)).unwrap_err();
@@ -274,7 +569,10 @@ fn what_cannot_be_is_refused_with_a_way_out() {
         &survey(&XENIAL.replace("uid 0\nuser root", "uid 1000\nuser me")),
         Choice::Auto,
     );
-    assert!(what.contains("me is not root"), "{what}");
+    assert!(
+        what.contains("me is not root and may not use sudo"),
+        "{what}"
+    );
     let mut broken = survey(TRIXIE);
     broken
         .state
@@ -307,7 +605,7 @@ fn an_installation_that_was_cut_off_is_finished_first() {
 #[test]
 fn undo_puts_back_what_the_journal_says_and_nothing_else() {
     let mut done = survey(XENIAL);
-    assert_eq!(undo(&done).changes, []);
+    assert_eq!(undo(&done).unwrap().changes, []);
     let journal = "created /etc/apt/sources.list.d/transship-docker.list\nchanged /etc/docker/daemon.json\n\
                    version docker-ce 18.03.1~ce-0~ubuntu\ninstalled criu\ninstalled gone\nheld docker-ce\n\
                    sysctl fs.pipe-max-size 1048576\n";

@@ -87,10 +87,7 @@ pub(super) fn sources(situation: &Situation<'_>) -> Changes {
                 "deb [check-valid-until=no{signed}] {} {suite} main\n",
                 mirror.uri
             );
-            let pin = format!(
-                "Package: *\nPin: release a={suite}\nPin-Priority: 50\n\nPackage: {}\nPin: release a={suite}\nPin-Priority: 990\n",
-                source.packages.join(" ")
-            );
+            let pin = source.suite_pin(suite);
             if !state.has_file(SUITE_SOURCE, &line) || !state.has_file(SUITE_PIN, &pin) {
                 // The pin first: without it the whole host would move to the other suite.
                 changes.push(
@@ -133,16 +130,7 @@ pub(super) fn sources(situation: &Situation<'_>) -> Changes {
 /// Versions that the profile names stay.
 pub(super) fn pins(situation: &Situation<'_>) -> Changes {
     let pinned = &situation.release.pinned;
-    let text: Vec<String> = pinned
-        .iter()
-        .map(|pin| {
-            format!(
-                "Package: {}\nPin: version {}\nPin-Priority: 1001\n",
-                pin.package, pin.version
-            )
-        })
-        .collect();
-    let text = text.join("\n");
+    let text = situation.release.version_pin();
     if pinned.is_empty() || situation.survey.state.has_file(VERSION_PIN, &text) {
         return Ok(Vec::new());
     }
@@ -171,6 +159,20 @@ fn missing(situation: &Situation<'_>) -> Result<Vec<String>, Refusal> {
             .cloned(),
     );
     if let Some(source) = wanted_criu(situation)? {
+        // Whoever held it wants it left alone: apt would refuse, and so do we, before anything is changed.
+        let held = source.packages.iter().find_map(|package| {
+            let version = state.packages.get(package)?;
+            state.holds.contains(package).then_some((package, version))
+        });
+        if let Some((package, version)) = held {
+            return Err(Refusal {
+                what: format!(
+                    "{package} is held at {version}, and this kernel needs {} or later",
+                    source.offers
+                ),
+                fix: vec![format!("apt-mark unhold {package}")],
+            });
+        }
         missing.extend(source.packages.iter().cloned());
     }
     Ok(missing)

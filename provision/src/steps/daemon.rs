@@ -1,9 +1,9 @@
 //! Docker's daemon: its configuration, and that it runs with it.
 
 use crate::change::{Change, daemon, pending};
-use crate::merge::{Merged, merge};
+use crate::merge::{MergeError, Merged, merge};
 use crate::plan::{Refusal, Situation};
-use crate::profile::{DAEMON_JSON, Engine, PENDING};
+use crate::profile::{DAEMON_JSON, Engine, PENDING, runtime_keys};
 use host::facts::engines::DockerServer;
 
 type Changes = Result<Vec<Change>, Refusal>;
@@ -18,6 +18,10 @@ fn server<'a>(situation: &Situation<'a>) -> Option<&'a DockerServer> {
     situation.survey.facts.docker.as_ref()?.server.as_ref()
 }
 
+fn keys(situation: &Situation<'_>) -> serde_json::Map<String, serde_json::Value> {
+    situation.profile.daemon_keys(situation.binary.is_some())
+}
+
 fn merged(situation: &Situation<'_>) -> Result<Option<Merged>, Refusal> {
     if situation.profile.engine != Engine::Docker {
         return Ok(None);
@@ -28,7 +32,7 @@ fn merged(situation: &Situation<'_>) -> Result<Option<Merged>, Refusal> {
         .files
         .get(DAEMON_JSON)
         .map_or("", String::as_str);
-    merge(text, &situation.profile.daemon).map_err(|error| Refusal {
+    merge(text, &keys(situation)).map_err(|error| Refusal {
         what: format!("{DAEMON_JSON} is no JSON object: {error}"),
         fix: vec![format!("mend it (docker does not start with it either), or move it away: mv {DAEMON_JSON} {DAEMON_JSON}.broken")],
     })
@@ -39,18 +43,35 @@ pub(super) fn configuration(situation: &Situation<'_>) -> Changes {
     let Some(merged) = merged(situation)? else {
         return Ok(Vec::new());
     };
+    let wanted = keys(situation);
     let keys: Vec<String> = merged
         .changed
         .iter()
-        .map(|key| format!("{key} {}", situation.profile.daemon[key]))
+        .map(|key| format!("{key} {}", wanted[key]))
         .collect();
     let sentence = format!("{DAEMON_JSON} says {}", keys.join(", "));
-    // The mark comes first: a run that is cut off between the two leaves the restart to the next one.
-    Ok(vec![
-        Change::new("daemon.json", sentence)
-            .run(pending(PENDING, how(&merged).trim_end()))
-            .write(DAEMON_JSON, &merged.text),
-    ])
+    Ok(vec![written(sentence, &merged)])
+}
+
+/// The mark comes first: a run that is cut off between the two leaves the restart to the next one.
+fn written(sentence: String, merged: &Merged) -> Change {
+    Change::new("daemon.json", sentence)
+        .run(pending(PENDING, how(merged).trim_end()))
+        .write(DAEMON_JSON, &merged.text)
+}
+
+/// Makes a running Docker know our runtime, without a restart: what a migration does where provision was
+/// not. `text` is what its daemon.json holds now.
+///
+/// # Errors
+/// Where that is no JSON object.
+pub fn register(text: &str) -> Result<Change, MergeError> {
+    let sentence = "Docker knows transship's runtime; containers go on".to_owned();
+    let reload = daemon(RELOAD.trim_end());
+    Ok(match merge(text, &runtime_keys())? {
+        Some(merged) => written(sentence, &merged).run(reload),
+        None => Change::new("daemon.json", sentence).run(reload),
+    })
 }
 
 fn how(merged: &Merged) -> &'static str {
@@ -98,7 +119,14 @@ pub(super) fn service(situation: &Situation<'_>) -> Changes {
         .files
         .get(PENDING)
         .map(String::as_str);
-    let wanted_now = merged(situation)?.as_ref().map(how);
+    let mut wanted_now = merged(situation)?.as_ref().map(how);
+    // Someone wrote it into the file, and did not tell the daemon.
+    if wanted_now.is_none()
+        && keys(situation).contains_key("runtimes")
+        && !server.runtimes.contains_key(runtime::REGISTERED)
+    {
+        wanted_now = Some(RELOAD);
+    }
     let off = wanted("experimental") == Some(true) && !server.experimental;
     match (left, wanted_now) {
         (None | Some(RELOAD), None | Some(RELOAD)) if !off => {

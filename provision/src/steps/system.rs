@@ -1,8 +1,9 @@
 //! Kernel parameters and our own program.
 
-use crate::change::{Change, install_binary, note};
+use crate::binary::PROGRAM;
+use crate::change::{Change, link, note};
 use crate::plan::{Refusal, Situation};
-use crate::profile::SYSCTL;
+use crate::profile::{Engine, SYSCTL};
 use host::Cmd;
 
 type Changes = Result<Vec<Change>, Refusal>;
@@ -45,20 +46,49 @@ pub(super) fn sysctl(situation: &Situation<'_>) -> Changes {
     Ok(vec![change])
 }
 
-/// This very program is on the host.
+/// Users who asked for it talk to Docker's daemon without sudo.
+pub(super) fn docker_users(situation: &Situation<'_>) -> Changes {
+    if situation.profile.engine != Engine::Docker {
+        return Ok(Vec::new());
+    }
+    let members = &situation.survey.state.docker_group;
+    let new = situation
+        .docker_users
+        .iter()
+        .filter(|user| !members.contains(*user));
+    Ok(new
+        .map(|user| {
+            Change::new(
+                "docker-users",
+                format!("{user} is in group docker, which is as good as root"),
+            )
+            .run(note(&[format!("member {user}")]))
+            .run(Cmd::changes("usermod").args(["-aG", "docker", user]))
+        })
+        .collect())
+}
+
+/// This very program is on the host, and is the runtime of the engine that uses it.
 pub(super) fn binary(situation: &Situation<'_>) -> Changes {
     let Some(binary) = situation.binary else {
         return Ok(Vec::new());
     };
-    let there = situation.survey.state.binary.as_deref();
-    if there == Some(binary.hash.as_str()) {
+    let state = &situation.survey.state;
+    let version = state.versions.contains(binary.version());
+    let program = state.binary.as_deref() == Some(binary.hash.as_str());
+    let runtime = !situation.profile.runtime || (program && state.runtime);
+    if version && program && runtime {
         return Ok(Vec::new());
     }
-    let sentence = format!(
-        "/usr/local/bin/transship is this program ({}…)",
-        &binary.hash[..12]
-    );
-    Ok(vec![
-        Change::new("binary", sentence).run(install_binary(&binary.bytes)),
-    ])
+    let mut links = vec![PROGRAM];
+    let mut sentence = format!("{PROGRAM} is this program ({}…)", &binary.hash[..12]);
+    if situation.profile.runtime {
+        links.push(runtime::PATH);
+        sentence.push_str(", and so is the runtime beside it");
+    }
+    let mut change = Change::new("binary", sentence);
+    if !version {
+        change = change.run(binary.install());
+    }
+    Ok(vec![change.run(link(&binary.path(), &links))])
 }

@@ -1,0 +1,1 @@
+../../../../provision/src/daemon.sh

@@ -1,0 +1,22 @@
+# Gives a program more names, each replaced at once. The first time it keeps what was there, and notes what undo has to do.
+# usage: link.sh NAME PROGRAM LINK...
+set -eu
+program=$1
+shift
+umask 022
+mkdir -p /etc/transship
+for link; do
+	if [ "$program" -ef "$link" ] || cmp -s "$program" "$link"; then continue; fi
+	mkdir -p "$(dirname "$link")"
+	new=$link.transship-new.$$
+	if ! grep -qxF -e "created $link" -e "changed $link" /etc/transship/undo 2>/dev/null; then
+		if [ -e "$link" ]; then
+			cp -a "$link" "$link.transship-backup"
+			echo "changed $link" >>/etc/transship/undo
+		else
+			echo "created $link" >>/etc/transship/undo
+		fi
+	fi
+	ln -f "$program" "$new" 2>/dev/null || cp "$program" "$new"
+	mv -f "$new" "$link"
+done
