@@ -87,3 +87,36 @@ fn every_session_of_the_readme_parses() {
         ran(&words).expect(0);
     }
 }
+
+/// The table of what was broken on purpose names tests that exist.
+#[test]
+fn the_faults_in_the_docs_are_tested() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("docs/faults.md")).unwrap();
+    let mut rows = 0;
+    for row in table
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains(".rs`"))
+    {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let words: Vec<&str> = cell
+            .split('`')
+            .filter(|word| !word.trim().is_empty())
+            .collect();
+        let [file, test] = words[..] else {
+            panic!("{row}");
+        };
+        let path = if file.contains('/') {
+            root.join(file)
+        } else {
+            root.join("tests").join(file)
+        };
+        let code = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            code.contains(&format!("fn {test}(")),
+            "{file} has no {test}"
+        );
+        rows += 1;
+    }
+    assert!(rows > 20, "{rows}");
+}

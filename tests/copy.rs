@@ -3,10 +3,11 @@
 mod support;
 
 use serde_json::Value;
-use std::process::Stdio;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use support::{Lab, Ran, fits_schema, in_order};
+use support::copy::{clean, copy, counts, disturbed, disturbed_in, interrupt, kill_on};
+use support::{Lab, fits_schema};
 
 /// One test at a time: some of them kill whatever of transship runs on a host.
 fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
@@ -17,55 +18,15 @@ fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
     Some((turn, lab.as_ref()?))
 }
 
-fn copy(lab: &Lab, name: &str, from: &str, to: &str, more: &[&str]) -> Ran {
-    let mut args = vec![
-        "migrate", name, "--from", from, "--to", to, "--mode", "copy",
-    ];
-    args.extend(more);
-    lab.run(&args)
-}
-
-/// Nothing of a migration is left on a host: no folder, no mount, no pending container, no rule.
-#[track_caller]
-fn clean(lab: &Lab, name: &str) {
-    lab.nothing_left(name);
-    for host in ["a", "b"] {
-        lab.ok(host, "! grep transship/migrate /proc/mounts");
-        let pending = lab.ok(host, "ls /run/transship/restore 2>/dev/null; true");
-        let ids = lab.ok(host, "docker ps -aq --no-trunc --filter name=never");
-        assert_eq!(pending, ids, "pending on {host}");
-        let script = format!(
-            "pid=$(docker inspect -f '{{{{.State.Pid}}}}' {name} 2>/dev/null) && [ $pid != 0 ] && nsenter -t $pid -n nft list tables; true"
-        );
-        let tables = lab.ok(host, &script);
-        assert!(
-            !tables.contains("transship"),
-            "its network is locked on {host}: {tables}"
-        );
-    }
-}
-
-/// The counter on `host` has all its numbers, from the first on, and goes on.
-#[track_caller]
-fn counts(lab: &Lab, host: &str, name: &str) {
-    let before = lab.numbers(host, name);
-    in_order(&before, 0);
-    lab.ok(
-        host,
-        &format!(
-            "until [ $(docker logs {name} | wc -l) -ge {} ]; do sleep 0.1; done",
-            before.len() + 2
-        ),
-    );
-    in_order(&lab.numbers(host, name), 0);
-}
-
 #[test]
 fn a_counter_goes_on_back_and_forth_and_its_log_goes_along() {
     let Some((_turn, lab)) = lab() else { return };
     let name = "fro";
     lab.counter(name, "0.05", "");
-    for turn in 0..6 {
+    // More on demand: make soak.
+    let turns = std::env::var("TRANSSHIP_SOAK").map_or(8, |turns| turns.parse().unwrap());
+    let mut early = None;
+    for turn in 0..turns {
         let (from, to) = if turn % 2 == 0 {
             ("a", "b")
         } else {
@@ -79,9 +40,107 @@ fn a_counter_goes_on_back_and_forth_and_its_log_goes_along() {
         );
         assert_ne!(lab.sh(from, &format!("docker inspect {name}")).code, 0);
         counts(lab, to, name);
+        if turn == 3 {
+            early = Some(held(lab));
+        }
+    }
+    // Each host was left and come to as often as the other; a thing left by each move would be seen.
+    let (early, late) = (early.unwrap(), held(lab));
+    let moves = turns - 4;
+    for (what, before) in &early {
+        assert!(
+            late[what] < before + moves / 2,
+            "{what}: {before} after 4 moves, {} after {turns}",
+            late[what]
+        );
     }
     clean(lab, name);
     lab.forget(name);
+}
+
+/// What the two hosts hold: the engine's descriptors and threads, mounts, processes, rules, files of ours. Each
+/// is the least of several looks, since engines open and start things for a moment.
+fn held(lab: &Lab) -> BTreeMap<String, usize> {
+    let script = r#"
+for i in $(seq 8); do
+    for name in dockerd containerd; do
+        p=$(pidof $name) || continue
+        echo $name-descriptors $(ls /proc/$p/fd | wc -l); echo $name-mounts $(wc -l < /proc/$p/mounts)
+    done
+    echo processes $(ls -d /proc/[0-9]* | wc -l)
+    echo rules $( (nft list ruleset; iptables-save) 2>/dev/null | wc -l)
+    echo files $(find /var/lib/transship /run/transship /var/lib/docker/containers /var/lib/docker/volumes -mindepth 1 | wc -l)
+    echo layers $(ls /var/lib/docker/overlay2 | wc -l)
+    echo groups $(find /sys/fs/cgroup -type d -path '*docker*' | wc -l)
+    sleep 0.2
+done"#;
+    let mut least = BTreeMap::new();
+    for host in ["a", "b"] {
+        for line in lab.ok(host, script).lines() {
+            let (what, count) = line.split_once(' ').unwrap();
+            let count: usize = count.parse().unwrap();
+            let entry = least.entry(format!("{what} on {host}")).or_insert(count);
+            *entry = count.min(*entry);
+        }
+    }
+    least
+}
+
+/// Names that a shell would take for something else; without slashes, which a name cannot have.
+const ODD: &str = r#"
+set -e
+for d in /odd '/odd $(touch ${PATH%%[a-z]*}pwned)' /etc/odd; do
+    mkdir -p "$d"; cd "$d"
+    for n in '$(touch ${PATH%%[a-z]*}pwned)' '`touch ${PATH%%[a-z]*}pwned`' '; touch ${PATH%%[a-z]*}pwned' '| touch ${PATH%%[a-z]*}pwned' -rf 'a  b' "'" '"' '*' '~' '#' '\' "$(printf 'line\nbreak')" "$(printf '\377\001')"; do
+        echo x > "./$n"; mkdir "./d$n"; echo y > "./d$n/$n"; ln -s -- "$n" "./l$n"
+    done
+done"#;
+
+#[test]
+fn names_of_files_and_folders_reach_no_shell() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "odd-.name_";
+    let fresh = || {
+        lab.forget(name);
+        for host in ["a", "b"] {
+            lab.ok(
+                host,
+                "docker volume rm -f odd.-_vol; rm -f /var/lib/transship/moved/odd.-_vol",
+            );
+        }
+    };
+    fresh();
+    lab.counter(
+        name,
+        "0.1",
+        r#"-v odd.-_vol:/odd -v '/odd $(touch ${PATH%%[a-z]*}pwned)' -e 'X=$(touch /pwned); `touch /pwned`' -l 'y=$(touch /pwned)" '"#,
+    );
+    lab.ok("a", &format!("docker exec -i {name} sh <<'X'\n{ODD}\nX"));
+    let list = |host: &str| {
+        lab.ok(
+            host,
+            &format!(
+                "docker exec {name} find /odd '/odd $(touch ${{PATH%%[a-z]*}}pwned)' /etc/odd -print0 | tr '\\0\\n' '\\n?' | LC_ALL=C sort | od -An -c -w16; docker inspect -f '{{{{json .Config.Env}}}} {{{{json .Config.Labels}}}}' {name}"
+            ),
+        )
+    };
+    let before = list("a");
+    assert!(
+        before.contains("touch /pwned") && before.lines().count() > 150,
+        "{before}"
+    );
+    copy(lab, name, "a", "b", &[]).expect(0);
+    same_lines(&list("b"), &before);
+    for host in ["a", "b"] {
+        lab.ok(
+            host,
+            "! find / /root -xdev -maxdepth 1 -name '*pwned*' | grep .",
+        );
+    }
+    lab.ok("b", &format!("! docker exec {name} ls -d /pwned"));
+    counts(lab, "b", name);
+    clean(lab, name);
+    fresh();
 }
 
 /// Makes every sort of file, in the root and in volumes, and prints what is there.
@@ -187,6 +246,88 @@ fn a_volume_of_somebody_else_is_never_overwritten() {
 }
 
 #[test]
+fn bind_mounts_are_copied_along_where_nothing_would_be_lost() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "bound";
+    lab.forget(name);
+    for host in ["a", "b"] {
+        lab.ok(host, "rm -rf '/srv/b 1' /srv/b2");
+    }
+    lab.ok("a", "mkdir -p '/srv/b 1/deep' /srv/b2; echo one > '/srv/b 1/deep/x'; chown 12:34 '/srv/b 1'; ln -s nowhere /srv/b2/link");
+    let counter =
+        "i=0; while true; do echo $i; echo $i >> /one/log; i=$(expr $i + 1); sleep 0.1; done";
+    lab.ok("a", &format!("docker run -d --name {name} -v '/srv/b 1:/one' --mount type=bind,source=/srv/b2,target=/two busybox sh -c '{counter}'; sleep 1"));
+
+    let ran = copy(lab, name, "a", "b", &[]).expect(4);
+    assert!(ran.stderr.contains("--copy-bind"), "{}", ran.stderr);
+    lab.ok("b", "mkdir -p /srv/b2; touch /srv/b2/precious");
+    let ran = copy(lab, name, "a", "b", &["--copy-bind"]).expect(4);
+    assert!(
+        ran.stderr.contains("/srv/b2 on b is not empty"),
+        "{}",
+        ran.stderr
+    );
+    lab.ok("b", "rm /srv/b2/precious");
+    lab.is_as_before(name);
+
+    // What was copied goes again when it is undone, at whichever phase.
+    let mode = ["--mode", "copy", "--copy-bind"];
+    for phase in ["create", "move"] {
+        let (ran, _) = disturbed_in(lab, name, &mode, phase, interrupt);
+        assert_eq!(ran.code, 130, "{phase}: {ran:?}");
+        lab.is_as_before(name);
+        assert_eq!(
+            lab.ok("b", "find '/srv/b 1' /srv/b2 -mindepth 1"),
+            "",
+            "{phase}"
+        );
+    }
+
+    // The folder of the file that is being written gets the time of its last pass.
+    let list = |host: &str| {
+        lab.ok(host, "cd /srv; find 'b 1' b2 ! -name log -printf '%p %M %U:%G %l %T@\\n' | sed '/^b 1 /s/ [^ ]*$//' | sort; cat 'b 1/deep/x'")
+    };
+    let before = list("a");
+    copy(lab, name, "a", "b", &["--copy-bind"]).expect(0);
+    assert_eq!(list("b"), before);
+    counts(lab, "b", name);
+    let log = support::numbers(&lab.ok("b", "cat '/srv/b 1/log'"));
+    support::in_order(&log, 0);
+    clean(lab, name);
+    lab.forget(name);
+}
+
+#[test]
+fn a_terminal_goes_on() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "tty";
+    lab.forget(name);
+    lab.ok("a", &format!("docker run -dit --name {name} busybox sh -c 'tty; stty size; while read line; do echo got $line; done'"));
+    let say = |host: &str, word: &str| {
+        let attach = format!("docker attach --detach-keys=ctrl-x {name}");
+        lab.ok(
+            host,
+            &format!("(sleep 0.5; echo {word}; sleep 0.5; printf '\\030') | script -qec '{attach}' /dev/null; until docker logs {name} | grep 'got {word}'; do sleep 0.1; done"),
+        );
+    };
+    say("a", "first");
+    for (from, to, word) in [("a", "b", "second"), ("b", "a", "third")] {
+        copy(lab, name, from, to, &[]).expect(0);
+        say(to, word);
+        lab.ok(
+            to,
+            &format!("docker exec {name} sh -c '[ -t 0 ] || stty -F /dev/console size'"),
+        );
+    }
+    let log = lab.ok("a", &format!("docker logs {name}"));
+    for word in ["first", "second", "third"] {
+        assert_eq!(log.matches(&format!("got {word}")).count(), 1, "{log}");
+    }
+    clean(lab, name);
+    lab.forget(name);
+}
+
+#[test]
 fn the_image_is_moved_where_it_is_missing() {
     let Some((_turn, lab)) = lab() else { return };
     let name = "imaged";
@@ -263,7 +404,7 @@ fn a_dry_run_shows_the_commands_and_changes_nothing() {
     for expected in [
         "b docker create",
         "a docker pause",
-        "a flock",
+        "a runc",
         "b docker start",
         "a docker rm",
     ] {
@@ -274,55 +415,6 @@ fn a_dry_run_shows_the_commands_and_changes_nothing() {
     }
     lab.is_as_before(name);
     lab.forget(name);
-}
-
-/// Runs a migration, and does something to it when a phase begins.
-fn disturbed(lab: &Lab, name: &str, phase: &str, disturb: impl FnOnce(u32)) -> (Ran, Value) {
-    use std::io::{BufRead, BufReader, Read};
-    let mut child = lab
-        .transship(&[
-            "migrate", name, "--from", "a", "--to", "b", "--mode", "copy", "--json",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    let mut said = String::new();
-    while !line.starts_with(phase) {
-        line.clear();
-        assert_ne!(
-            lines.read_line(&mut line).unwrap(),
-            0,
-            "no phase {phase}: {said}"
-        );
-        said.push_str(&line);
-    }
-    disturb(child.id());
-    lines.read_to_string(&mut said).unwrap();
-    let mut stdout = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut stdout)
-        .unwrap();
-    let code = child.wait().unwrap().code().unwrap_or(-1);
-    let ran = Ran {
-        code,
-        stdout,
-        stderr: said,
-    };
-    let json = ran.json();
-    (ran, json)
-}
-
-fn interrupt(pid: u32) {
-    std::process::Command::new("kill")
-        .args(["-INT", &pid.to_string()])
-        .status()
-        .unwrap();
 }
 
 #[test]
@@ -340,14 +432,6 @@ fn ctrl_c_at_each_phase_leaves_the_container_where_it_was() {
         clean(lab, name);
     }
     lab.forget(name);
-}
-
-/// Kills, in a host, the process whose command line matches, as soon as there is one.
-fn kill_on(lab: &Lab, host: &str, pattern: &str) {
-    let script = format!(
-        "for i in $(seq 2000); do for p in /proc/[0-9]*; do [ $p != /proc/$$ ] || continue; if tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -qE '{pattern}'; then kill -KILL ${{p#/proc/}} && exit 0; fi; done; sleep 0.005; done; exit 1"
-    );
-    lab.ok(host, &script);
 }
 
 #[test]

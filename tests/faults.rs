@@ -198,17 +198,26 @@ fn transship_itself_is_killed_and_the_next_run_says_how_to_go_on() {
     lab.counter(name, "0.1", "");
     let ran = at_phase(&lab, name, "archive", |pid| signal(pid, "-KILL"));
     assert_eq!(ran.code, -1);
+    // Where the journal is, the next run names the command that undoes; elsewhere, those to paste.
     let ran = lab.migrate(name, "a", "b", &["--json"]).expect(4);
     let fix = ran.json()["failure"]["fix"][0].as_str().unwrap().to_owned();
-    let (_, command) = fix.split_once("on a: ").unwrap();
-    lab.ok("a", command);
+    assert!(fix.starts_with("transship migrate undo killed-"), "{fix}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let fix = |host: &str, before: &str| -> String {
+        let mut command = lab.transship(&["migrate", name, "--from", "a", "--to", "b", "--json"]);
+        command.env("XDG_STATE_HOME", elsewhere.path());
+        let report = Ran::of(command.output().unwrap()).expect(4).json();
+        assert_eq!(report["failure"]["host"], host);
+        let fixes = report["failure"]["fix"].as_array().unwrap().iter();
+        let mut lines = fixes.filter_map(|fix| fix.as_str()?.split_once(before));
+        lines.next().unwrap().1.to_owned()
+    };
+    let restart = fix("a", "from that checkpoint, on a: ");
+    lab.ok("a", &restart);
     // It runs again; the folders are still there, and the next run says how to remove them.
     for host in ["a", "b"] {
-        let ran = lab.migrate(name, "a", "b", &["--json"]).expect(4);
-        let report = ran.json();
-        assert_eq!(report["failure"]["host"], host);
-        let fix = report["failure"]["fix"][0].as_str().unwrap().to_owned();
-        lab.ok(host, fix.split_once(&format!("on {host}: ")).unwrap().1);
+        let line = fix(host, &format!(", on {host}: "));
+        lab.ok(host, &line);
     }
     lab.ok(
         "a",
@@ -216,6 +225,33 @@ fn transship_itself_is_killed_and_the_next_run_says_how_to_go_on() {
     );
     lab.is_as_before(name);
     lab.migrate(name, "a", "b", &[]).expect(0);
+    lab.forget(name);
+}
+
+#[test]
+fn transship_itself_is_killed_and_undo_brings_the_container_back() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "undone";
+    lab.counter(name, "0.1", "--restart always");
+    for phase in ["checkpoint", "archive", "restore"] {
+        let ran = at_phase(&lab, name, phase, |pid| signal(pid, "-KILL"));
+        assert_eq!(ran.code, -1);
+        let ran = lab.migrate(name, "a", "b", &["--json"]).expect(4);
+        let fix = ran.json()["failure"]["fix"][0].as_str().unwrap().to_owned();
+        let id = fix.rsplit_once(' ').unwrap().1.to_owned();
+        let report = lab
+            .run(&["migrate", "undo", &id, "--json"])
+            .expect(0)
+            .json();
+        fits_schema(&report, "migrate");
+        assert_eq!(report["outcome"], "rolled-back", "{phase}: {report:#}");
+        lab.is_as_before(name);
+        let policy = lab.ok(
+            "a",
+            &format!("docker inspect -f '{{{{.HostConfig.RestartPolicy.Name}}}}' {name}"),
+        );
+        assert_eq!(policy, "always", "{phase}");
+    }
     lab.forget(name);
 }
 

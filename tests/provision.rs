@@ -4,70 +4,17 @@
 mod archive;
 mod support;
 
-use archive::Archive;
+use archive::{Archive, BARE, debian, fresh, picture, use_archive};
 use support::{Lab, Ran, fits_schema, transship};
-
-/// A lab whose hosts are as new: what earlier tests installed or removed is gone.
-fn fresh(name: &'static str, subnet: &str, engine: &str) -> Option<Lab> {
-    if let Some(why) = archive::missing() {
-        eprintln!("SKIPPED: no archive of packages: {why}");
-        return None;
-    }
-    let _ = transship().args(["lab", "down", "--lab", name]).output();
-    Lab::up(name, subnet, engine)
-}
-
-/// The host's own apt sources are our archive.
-fn use_archive(lab: &Lab, host: &str, archive: &Archive) {
-    let script = format!(
-        "cat >/usr/share/keyrings/test.asc <<'END'\n{}END\n\
-         rm -f /etc/apt/sources.list.d/*\n\
-         echo 'deb [signed-by=/usr/share/keyrings/test.asc] {} trixie main' >/etc/apt/sources.list",
-        archive.key(),
-        archive.url
-    );
-    lab.ok(host, &script);
-}
-
-/// Files and packages of a host, to be compared.
-fn picture(lab: &Lab, host: &str) -> String {
-    lab.ok(
-        host,
-        "dpkg-query -W; apt-mark showhold; find /etc /usr/local -type f -newermt 2020-01-01 ! -name ld.so.cache ! -name '*-' \
-         -exec sha256sum {} + | sort -k 2",
-    )
-}
 
 #[test]
 fn a_bare_debian_becomes_a_host_that_the_doctor_likes_and_goes_back() {
     let Some(lab) = fresh("prov", "10.88.0.0/25", "docker-26") else {
         return;
     };
-    let archive = Archive::serve("10.88.0.1");
-    archive.add_real(
-        "trixie",
-        &[
-            "criu",
-            "libcompel1",
-            "containerd",
-            "docker.io",
-            "docker-cli",
-            "runc",
-            "iptables",
-            "nftables",
-        ],
-    );
-    // What must not be taken from testing is there too.
-    archive.add_real("testing", &["criu", "libcompel1", "runc", "nftables"]);
-    archive.index("trixie", "stable", false);
-    archive.index("testing", "testing", true);
+    let archive = debian("10.88.0.1", &[]);
     use_archive(&lab, "a", &archive);
-    lab.ok(
-        "a",
-        "kill $(cat /run/docker.pid); while [ -e /run/docker.pid ]; do sleep 0.1; done; \
-         apt-get purge -y -q docker.io docker-cli containerd runc podman crun criu libcriu2 libcompel1 iptables nftables >/dev/null 2>&1; \
-         rm -rf /etc/docker; ! which dockerd criu runc nft",
-    );
+    lab.ok("a", BARE);
     let before = picture(&lab, "a");
 
     let plan = lab
@@ -135,10 +82,20 @@ fn a_bare_debian_becomes_a_host_that_the_doctor_likes_and_goes_back() {
     let after = picture(&lab, "a");
     let again = lab.run(&["-v", "provision", "a", "--yes"]).expect(0);
     assert!(
-        again.stdout.contains("ok=10 changed=0 failed=0"),
+        again.stdout.contains("ok=11 changed=0 failed=0"),
         "{again:?}"
     );
     assert_eq!(picture(&lab, "a"), after);
+    // It only looked.
+    let commands = again.stderr.lines().filter(|line| line.contains("a$ "));
+    let changing: Vec<&str> = commands
+        .filter(|line| !line.contains("a$ sh -s transship-"))
+        .collect();
+    assert!(
+        again.stderr.contains("a$ sh -s transship-facts"),
+        "{again:?}"
+    );
+    assert_eq!(changing, [""; 0]);
 
     // The user's own keys stay; what a running daemon does not take over needs a restart.
     let pid = lab.ok("a", "cat /run/docker.pid");
@@ -190,7 +147,38 @@ fn a_bare_debian_becomes_a_host_that_the_doctor_likes_and_goes_back() {
     assert_eq!(lab.ok("a", "ls /etc/transship /etc/apt/preferences.d /etc/apt/sources.list.d 2>&1 | grep transship- || true"), "");
     assert_eq!(lab.sh("a", "which dockerd criu transship").code, 1);
     lab.run(&["provision", "--undo", "a", "--plan"]).expect(0);
+    the_runtime_is_registered_under_running_containers(&lab);
     let _ = transship().args(["lab", "down", "--lab", "prov"]).output();
+}
+
+fn the_runtime_is_registered_under_running_containers(lab: &Lab) {
+    lab.ok("b", "docker run -d --name stays busybox sleep 600");
+    let pids = "cat /run/docker.pid; docker inspect -f '{{.State.Pid}} {{.State.StartedAt}}' stays";
+    let before = lab.ok("b", pids);
+    let warned = lab.run(&["doctor", "b"]).expect(0);
+    assert!(
+        warned.stdout.contains("does not know transship's runtime"),
+        "{warned:?}"
+    );
+    lab.run(&["provision", "b", "--yes"]).expect(0);
+    let runtimes = lab.ok("b", "docker info -f '{{json .Runtimes.transship.Path}}'");
+    assert_eq!(runtimes, "\"/usr/local/bin/transship-runtime\"");
+    assert_eq!(lab.ok("b", pids), before);
+    let good = lab.run(&["doctor", "b"]).expect(0);
+    assert!(!good.stdout.contains("transship's runtime"), "{good:?}");
+
+    lab.ok(
+        "b",
+        "docker rm -f stays; docker run -d --name ours --runtime transship busybox sleep 600",
+    );
+    let refused = lab.run(&["provision", "--undo", "b", "--yes"]).expect(4);
+    assert!(refused.stderr.contains("take away: ours"), "{refused:?}");
+    lab.ok("b", "docker exec ours true && docker rm -f ours");
+    lab.run(&["provision", "--undo", "b", "--yes"]).expect(0);
+    assert_eq!(
+        lab.ok("b", "ls -A /usr/local/bin; ls -d /usr/local/lib/transship /etc/transship 2>/dev/null; docker info -f '{{json .Runtimes}}' | grep -o transship-runtime; true"),
+        ""
+    );
 }
 
 /// A package that stands for docker-ce: a client that tells its version, and a daemon that is a file
@@ -221,6 +209,11 @@ exit 0
 END
 version=${2%%~*}
 version=${version#*:}
+cat >"$1/DEBIAN/postinst" <<'END'
+#!/bin/sh
+if [ -e /root/slow ]; then touch /root/slow.begun; sleep 60; fi
+END
+chmod 755 "$1/DEBIAN/postinst"
 sed -i "s/VERSION/$version-ce/" "$1/usr/bin/docker" "$1/etc/init.d/docker"
 chmod 755 "$1/usr/bin/docker" "$1/etc/init.d/docker"
 "#;
@@ -311,7 +304,7 @@ fn the_verified_environment_is_installed_downgraded_pinned_and_held() {
     let held = lab.run(&args).expect(4);
     assert!(held.stdout.contains("changed=1"), "{held:?}");
     let done = lab.run(&args).expect(0);
-    assert!(done.stdout.contains("ok=10 changed=0 failed=0"), "{done:?}");
+    assert!(done.stdout.contains("ok=11 changed=0 failed=0"), "{done:?}");
 
     // Two at once: the second is told so. Ours holds the lock until its input ends.
     lab.ok("a", "rm /etc/sysctl.d/60-transship.conf; flock -n /run/lock/transship-provision sleep 6 >/dev/null 2>&1 & sleep 1");
@@ -334,9 +327,95 @@ fn the_verified_environment_is_installed_downgraded_pinned_and_held() {
         "18.03.1~ce-0~ubuntu"
     );
     assert_eq!(lab.ok("a", "apt-mark showhold"), "");
+    faults(&lab, profile, &archive);
     let _ = transship()
         .args(["lab", "down", "--lab", "prov17"])
         .output();
+}
+
+/// What goes wrong on hosts: each is said, and the next run goes on from there.
+fn faults(lab: &Lab, profile: &str, archive: &Archive) {
+    let args = ["provision", "a", "--profile", profile, "--yes"];
+    let fails = |args: &[&str], says: &str, fix: &str, state: &str| {
+        let ran = lab.run(args).expect(1);
+        for text in [says, fix, state] {
+            assert!(ran.stderr.contains(text), "{text}: {ran:?}");
+        }
+    };
+    let (nothing, some) = (
+        "nothing was completed on a",
+        "stay; the next run does the rest",
+    );
+
+    lab.ok(
+        "a",
+        "mount --bind /etc /etc && mount -o remount,bind,ro /etc",
+    );
+    fails(
+        &args,
+        "Read-only file system",
+        "mount -o remount,rw",
+        nothing,
+    );
+    lab.ok("a", "umount /etc");
+
+    // A repository that somebody else signs.
+    let stranger = Archive::serve("10.88.0.129");
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = folder.path().join("wrong.toml");
+    let text = std::fs::read_to_string(profile).unwrap();
+    std::fs::write(&wrong, text.replace(&archive.key(), &stranger.key())).unwrap();
+    let wrong = [
+        "provision",
+        "a",
+        "--profile",
+        wrong.to_str().unwrap(),
+        "--yes",
+    ];
+    fails(&wrong, "is not signed", "the source's key is there", some);
+
+    lab.ok("a", "rm -f /var/cache/apt/archives/*.deb; mount -t tmpfs -o size=4k none /var/cache/apt/archives && mkdir /var/cache/apt/archives/partial");
+    fails(&args, "No space left on device", "df -h / /var", some);
+    lab.ok("a", "umount /var/cache/apt/archives");
+
+    // Killed, and the host with it, in the middle of an installation.
+    lab.ok("a", "touch /root/slow");
+    let mut killed = lab.transship(&args).spawn().unwrap();
+    lab.ok("a", "until [ -e /root/slow.begun ]; do sleep 0.1; done");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    lab.ok(
+        "a",
+        "for folder in /proc/[0-9]*; do case $(cat $folder/comm) in apt-get | dpkg | docker-ce.postin*) kill -9 ${folder#/proc/} ;; esac; done; \
+         rm /root/slow; [ -n \"$(dpkg --audit)\" ]",
+    );
+
+    // Somebody else's apt, which ends: it is waited for.
+    lab.ok(
+        "a",
+        "setsid perl -MFcntl -e 'open(F, \">/var/lib/dpkg/lock-frontend\"); fcntl(F, F_SETLK, pack(\"ssqqi\", F_WRLCK, 0, 0, 0, 0)) or die; sleep 5' >/dev/null 2>&1 & sleep 1",
+    );
+    lab.run(&args).expect(4);
+    assert_eq!(lab.ok("a", "dpkg --audit"), "");
+    assert_eq!(lab.ok("a", "cat /run/docker.fake"), "17.09.1-ce true");
+
+    // One of several that cannot be reached holds up none.
+    let both = lab
+        .run(&[
+            "provision",
+            "a",
+            "root@127.0.0.1:1",
+            "--profile",
+            profile,
+            "--yes",
+        ])
+        .expect(3);
+    for line in [
+        "a  ok=11 changed=0 failed=0 refused=0 unreachable=0",
+        "root@127.0.0.1:1  ok=0 changed=0 failed=0 refused=0 unreachable=1",
+    ] {
+        assert!(both.stdout.contains(line), "{both:?}");
+    }
 }
 
 #[test]

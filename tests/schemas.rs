@@ -44,3 +44,8 @@ fn hardware() {
 fn provision() {
     committed::<provision::Report>("provision");
 }
+
+#[test]
+fn migrate_status() {
+    committed::<migrate::Status>("migrate-status");
+}

@@ -49,24 +49,38 @@ pub struct Common {
 impl Common {
     /// How the user called us, up to the verb, for commands to type next.
     pub fn invocation(&self) -> String {
-        let mut words = vec!["transship".to_owned()];
-        for (option, value) in [
-            ("--ssh-config", &self.ssh_config),
-            ("--identity", &self.identity),
-        ] {
-            if let Some(value) = value {
-                words.extend([
-                    option.to_owned(),
-                    host::quote(&value.to_string_lossy()).into_owned(),
-                ]);
-            }
+        migrate::Reach {
+            config: self.ssh_config.clone(),
+            identity: self.identity.clone(),
         }
-        words.join(" ")
+        .invocation()
+    }
+
+    /// How hosts are reached, from whatever folder.
+    pub fn reach(&self) -> migrate::Reach {
+        let absolute = |path: &Option<PathBuf>| {
+            let path = path.as_ref()?;
+            Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+        };
+        migrate::Reach {
+            config: absolute(&self.ssh_config),
+            identity: absolute(&self.identity),
+        }
     }
 
     /// Connects to a host; with `--verbose` each of its commands is told.
     pub fn connect(&self, target: &Target, talk: &Arc<Talk>) -> Result<Arc<dyn Host>, HostError> {
-        let host = target.connect(&self.ssh())?;
+        self.connect_with(target, &self.ssh(), talk)
+    }
+
+    /// The same, with other SSH options than those of this call.
+    pub fn connect_with(
+        &self,
+        target: &Target,
+        ssh: &SshOptions,
+        talk: &Arc<Talk>,
+    ) -> Result<Arc<dyn Host>, HostError> {
+        let host = target.connect(ssh)?;
         if !self.verbose {
             return Ok(host);
         }

@@ -6,7 +6,7 @@ use crate::report::{Talk, doctor as human, json};
 use clap::{Args as ClapArgs, Subcommand};
 use doctor::check::{Inmate, Pair, Report, Subject};
 use doctor::document::{Doctor, Unreachable};
-use engine::Name;
+use engine::Reference;
 use host::facts::container::{Container, Destination};
 use host::facts::link;
 use host::{CriuCheck, Facts, Host, HostError, Target, facts};
@@ -42,7 +42,7 @@ struct What {
     destination: Option<Target>,
     /// Look into this running container of HOST too
     #[arg(long, value_name = "NAME")]
-    container: Option<Name>,
+    container: Option<Reference>,
     /// Fail on warnings too
     #[arg(long)]
     strict: bool,
@@ -174,7 +174,11 @@ fn pair(source: &Patient, destination: &Patient, measured: link::Link) -> Report
         destination.criu.as_ref()?.check.as_ref()?;
         cpu.image.as_deref()
     };
-    let cpu = image().and_then(|image| facts::criu::judge_cpu(&*destination.host, image).ok());
+    let cpu = image().and_then(|image| {
+        facts::criu::judge_cpu(&*destination.host, image)
+            .ok()
+            .flatten()
+    });
     doctor::check::pair(&Pair {
         source: source.subject(),
         destination: destination.subject(),
@@ -185,7 +189,7 @@ fn pair(source: &Patient, destination: &Patient, measured: link::Link) -> Report
 
 /// What a container comes to.
 fn inmate(
-    name: &Name,
+    name: &Reference,
     source: &Patient,
     destination: Option<&Patient>,
     link: Option<link::Link>,

@@ -6,7 +6,7 @@ use crate::report::{Talk, explain as human, human::failure, json};
 use clap::Args as ClapArgs;
 use doctor::document::Explain;
 use doctor::explain::{Explanation, Given, explain};
-use engine::Name;
+use engine::Reference;
 use host::Target;
 use host::facts::logs::Logs;
 use std::fs::File;
@@ -32,7 +32,7 @@ pub struct Args {
     host: Option<Target>,
     /// The container whose checkpoint or restore failed there
     #[arg(long, value_name = "NAME", requires = "host")]
-    container: Option<Name>,
+    container: Option<Reference>,
     /// The kernel of the host that failed, as uname -r prints it
     #[arg(long, value_name = "VERSION")]
     kernel: Option<String>,
@@ -90,7 +90,7 @@ pub fn run(common: &Common, args: &Args) -> u8 {
 
 /// Explains what a container's last failure left on a host. What the user gave stands above what
 /// the host says of its versions.
-fn fetched(common: &Common, args: &Args, target: &Target, container: &Name) -> u8 {
+fn fetched(common: &Common, args: &Args, target: &Target, container: &Reference) -> u8 {
     let talk = Arc::new(Talk::new(common.quiet, common.verbose));
     talk.doing(&format!("fetching the logs of {container} from {target}"));
     let logs = common

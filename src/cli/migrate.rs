@@ -1,64 +1,132 @@
-//! `transship migrate`: moves a container.
+//! `transship migrate`: moves a container; `migrate status` and `migrate undo` read the journal of that.
 
 use super::Common;
-use crate::report::{Talk, human, json};
-use clap::{Args as ClapArgs, ValueEnum};
+use crate::report::{Talk, human, journal, json};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use engine::Name;
-use host::{Host, HostError, Logged, Target};
-use migrate::{Failure, Kind, Options};
+use host::{Host, HostError, SshOptions, Target};
+use migrate::{Failure, Kind, Options, Record};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Move a running container to another host, where it goes on
 ///
 /// The container is frozen, its state is moved, and it goes on at the destination where it was. Until
-/// it is proven to run there, any failure undoes everything and it goes on at the source.
+/// it is proven to run there, any failure undoes everything and it goes on at the source. What is done is
+/// kept in a journal, so that `undo` works after transship itself was killed.
 #[derive(ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    past: Option<Past>,
     /// Name or id of the container on the source
-    container: Name,
+    #[arg(required = true)]
+    container: Option<Name>,
     /// Where it runs: local, [user@]host[:port] or an alias of ssh_config
-    #[arg(long, value_name = "HOST")]
-    from: Target,
+    #[arg(long, value_name = "HOST", required = true)]
+    from: Option<Target>,
     /// Where it is to run
-    #[arg(long, value_name = "HOST")]
-    to: Target,
+    #[arg(long, value_name = "HOST", required = true)]
+    to: Option<Target>,
     /// Its name on the destination, if it is to be another
     #[arg(long, value_name = "NEW")]
     name: Option<Name>,
     /// How it is moved
     #[arg(long, value_enum, default_value = "copy")]
     mode: Mode,
+    /// Copy the folders of bind mounts along; on the destination they must be missing or empty
+    #[arg(long)]
+    copy_bind: bool,
     /// Leave the stopped container on the source
     #[arg(long)]
     keep_source: bool,
+    /// Take established TCP connections along: the container needs an address of its own that both hosts'
+    /// networks can give it (docker run --network NAME --ip ADDRESS, macvlan or ipvlan)
+    #[arg(long)]
+    tcp_established: bool,
+    /// Mode post-copy: how long the two hosts may be out of each other's reach while memory is fetched.
+    /// The container waits; after that it is ended there, and its frozen state at the source is for you
+    /// to decide about
+    #[arg(long, value_name = "SECONDS", default_value_t = migrate::LINK_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(5..))]
+    link_timeout: u64,
     /// Show the commands, change nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Subcommand)]
+enum Past {
+    /// List the migrations in the journal, and what is to be done about them
+    Status {
+        /// Show this one alone
+        id: Option<String>,
+    },
+    /// Undo a migration that was killed: the container goes on at the source
+    ///
+    /// One whose container runs on the destination for good is finished instead. Doing it twice is harmless.
+    Undo {
+        /// Its id; may be left out where only one can be undone
+        id: Option<String>,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
     /// Quick, with files, volumes and logs; nothing touches a disk twice
     Copy,
+    /// The shortest pause, however much memory: it goes on there at once and its memory follows; until
+    /// the last page has come, both hosts and the link between them are needed
+    PostCopy,
     /// The workflow of the thesis: checkpoint, tar -cz, transfer, unpack, create, start
     Tarball,
 }
 
 pub fn run(common: &Common, args: &Args) -> u8 {
+    match (&args.past, &args.container, &args.from, &args.to) {
+        (Some(Past::Status { id }), ..) => status(common, id.as_deref()),
+        (Some(Past::Undo { id }), ..) => undo(common, id.as_deref()),
+        (None, Some(container), Some(from), Some(to)) => {
+            migrate(common, args, container, &Hosts { from, to })
+        }
+        // clap lets nothing else pass.
+        _ => crate::exit::USAGE,
+    }
+}
+
+struct Hosts<'a> {
+    from: &'a Target,
+    to: &'a Target,
+}
+
+fn migrate(common: &Common, args: &Args, container: &Name, hosts: &Hosts) -> u8 {
     let options = Options {
-        container: args.container.clone(),
+        container: container.clone(),
         name: args.name.clone(),
         mode: match args.mode {
             Mode::Copy => migrate::Mode::Copy,
+            Mode::PostCopy => migrate::Mode::PostCopy,
             Mode::Tarball => migrate::Mode::Tarball,
         },
         keep_source: args.keep_source,
+        copy_bind: args.copy_bind,
+        tcp_established: args.tcp_established,
+        link_timeout: std::time::Duration::from_secs(args.link_timeout),
         dry_run: args.dry_run,
-        invocation: common.invocation(),
+        reach: common.reach(),
+        journal: migrate::journal_home(),
     };
     let talk = Arc::new(Talk::new(common.quiet, common.verbose));
-    let report = match connect_both(common, args, &talk) {
+    let connected = if hosts.from == hosts.to {
+        Err(Failure::new(
+            Kind::Usage,
+            format!("source and destination are the same host, {}", hosts.from),
+        )
+        .fix("name another host with --to"))
+    } else {
+        connect_both(hosts, |target| common.connect(target, &talk))
+    };
+    let report = match connected {
         Ok((source, destination)) => {
             let hearing = Arc::clone(&talk);
             migrate::run(
@@ -70,49 +138,136 @@ pub fn run(common: &Common, args: &Args) -> u8 {
             )
         }
         Err(failure) => migrate::refuse(
-            &args.from.to_string(),
-            &args.to.to_string(),
+            &hosts.from.to_string(),
+            &hosts.to.to_string(),
             &options,
             &failure,
         ),
     };
+    show(common, &talk, &report)
+}
+
+fn show(common: &Common, talk: &Talk, report: &migrate::Report) -> u8 {
     talk.end();
     if common.json {
-        json::print(&report);
+        json::print(report);
     } else {
-        human::migration(&report);
+        human::migration(report);
     }
     report.exit_code
 }
 
-type Hosts = (Arc<dyn Host>, Arc<dyn Host>);
+type Connected = (Arc<dyn Host>, Arc<dyn Host>);
 
-fn connect_both(common: &Common, args: &Args, talk: &Arc<Talk>) -> Result<Hosts, Failure> {
-    if args.from == args.to {
-        return Err(Failure::new(
-            Kind::Usage,
-            format!("source and destination are the same host, {}", args.from),
-        )
-        .fix("name another host with --to"));
-    }
-    let ssh = common.ssh();
-    let connect = |target: &Target| -> Result<Arc<dyn Host>, HostError> {
-        let host = target.connect(&ssh)?;
-        if !common.verbose {
-            return Ok(host);
-        }
-        let talk = Arc::clone(talk);
-        Ok(Arc::new(Logged::new(
-            host,
-            move |host, cmd, status, time| talk.command(host, cmd, status, time),
-        )))
-    };
+fn connect_both(
+    hosts: &Hosts,
+    connect: impl Fn(&Target) -> Result<Arc<dyn Host>, HostError> + Sync,
+) -> Result<Connected, Failure> {
     std::thread::scope(|scope| {
-        let to = scope.spawn(|| connect(&args.to));
-        let from = connect(&args.from);
+        let to = scope.spawn(|| connect(hosts.to));
+        let from = connect(hosts.from);
         let to = to.join().expect("connecting does not panic");
         Ok((from?, to?))
     })
+}
+
+/// The folder with the journals.
+fn home() -> Result<PathBuf, Failure> {
+    migrate::journal_home().ok_or_else(|| {
+        Failure::new(
+            Kind::Usage,
+            "there is no journal of migrations: neither XDG_STATE_HOME nor HOME is set",
+        )
+    })
+}
+
+fn status(common: &Common, id: Option<&str>) -> u8 {
+    match home().and_then(|home| migrate::status(&home, id)) {
+        Ok(status) => {
+            if common.json {
+                json::print(&status);
+            } else {
+                journal::status(&status);
+            }
+            crate::exit::OK
+        }
+        Err(failure) => refuse(common, &failure),
+    }
+}
+
+fn refuse(common: &Common, failure: &Failure) -> u8 {
+    if common.json {
+        json::print_error(&failure.what, failure.host.as_deref(), &failure.fix);
+    } else {
+        human::failure(&failure.what, &failure.fix);
+    }
+    match failure.kind {
+        Kind::Usage => crate::exit::USAGE,
+        _ => crate::exit::FAILED,
+    }
+}
+
+fn undo(common: &Common, id: Option<&str>) -> u8 {
+    let found = home().and_then(|home| {
+        let id = match id {
+            Some(id) => id.to_owned(),
+            None => only(&migrate::status(&home, None)?)?,
+        };
+        Ok((home, id))
+    });
+    let (home, id) = match found {
+        Ok(found) => found,
+        Err(failure) => return refuse(common, &failure),
+    };
+    let talk = Arc::new(Talk::new(common.quiet, common.verbose));
+    let hearing = Arc::clone(&talk);
+    let connect = |record: &Record| reconnect(common, record, &talk);
+    let report = migrate::undo(&home, &id, &connect, &move |event| {
+        hearing.migration(&event);
+    });
+    show(common, &talk, &report)
+}
+
+/// The one migration that can be undone.
+fn only(status: &migrate::Status) -> Result<String, Failure> {
+    let open: Vec<&str> = status
+        .migrations
+        .iter()
+        .filter(|one| one.state != migrate::State::UnderWay && !one.next.is_empty())
+        .map(|one| one.id.as_str())
+        .collect();
+    match open.as_slice() {
+        [one] => Ok((*one).to_owned()),
+        [] => Err(
+            Failure::new(Kind::Usage, "no migration in the journal is to be undone")
+                .fix("transship migrate status"),
+        ),
+        some => Err(Failure::new(
+            Kind::Usage,
+            format!("{} migrations can be undone: name one", some.len()),
+        )
+        .fix(format!("transship migrate undo {}", some[0]))),
+    }
+}
+
+/// Connects to the hosts of a migration as it did; what is said on the command line now comes first.
+fn reconnect(common: &Common, record: &Record, talk: &Arc<Talk>) -> Result<Connected, Failure> {
+    let target = |text: &str| {
+        text.parse::<Target>()
+            .map_err(|error| Failure::failed("local", error.to_string()))
+    };
+    let (from, to) = (target(&record.source)?, target(&record.destination)?);
+    let now = common.ssh();
+    let ssh = SshOptions {
+        config: now.config.or_else(|| record.reach.config.clone()),
+        identity: now.identity.or_else(|| record.reach.identity.clone()),
+        ..now
+    };
+    let hosts = Hosts {
+        from: &from,
+        to: &to,
+    };
+    connect_both(&hosts, |target| common.connect_with(target, &ssh, talk))
 }
 
 /// Becomes true at Ctrl-C: the migration then undoes what it did.

@@ -4,8 +4,8 @@ use super::Common;
 use crate::exit;
 use crate::report::{Talk, human, json, provision as people};
 use clap::Args as ClapArgs;
-use host::{Host, Logged, Target};
-use provision::{Binary, Choice, HostReport, Outcome, Plan, Report, Survey, Wanted, Work};
+use host::{Host, Target};
+use provision::{Binary, Choice, HostReport, Outcome, Plan, Report, Wanted, Work};
 use std::sync::Arc;
 
 /// Prepare hosts: engine, CRIU, configuration, so that containers can be moved from and to them
@@ -20,6 +20,9 @@ pub struct Args {
     /// What they are to become: auto, docker-17.09, docker, podman, or a file of your own (*.toml)
     #[arg(long, default_value = "auto")]
     profile: Choice,
+    /// Put this user of the hosts into group docker, which is as good as root; may be given again
+    #[arg(long = "docker-user", value_name = "NAME", conflicts_with_all = ["undo", "cloud_init"])]
+    docker_users: Vec<String>,
     /// Show what would change, change nothing; exit code 5 if something would
     #[arg(long, visible_aliases = ["check", "dry-run"], conflicts_with = "yes")]
     plan: bool,
@@ -44,10 +47,11 @@ pub fn run(common: &Common, args: &Args) -> u8 {
     let work = if args.undo {
         Work::Undo
     } else {
-        match std::env::current_exe().and_then(std::fs::read) {
-            Ok(bytes) => Work::Provision(Wanted {
+        match Binary::own() {
+            Ok(binary) => Work::Provision(Wanted {
                 choice: args.profile.clone(),
-                binary: Some(Binary::new(bytes)),
+                binary: Some(binary),
+                docker_users: args.docker_users.clone(),
             }),
             Err(error) => {
                 human::failure(&format!("this program cannot be read: {error}"), &[]);
@@ -118,12 +122,11 @@ impl Preparation {
 
 /// Connects to all hosts at once, looks at them and plans.
 fn survey(common: &Common, args: &Args, work: &Work, talk: &Arc<Talk>) -> Vec<Preparation> {
-    let ssh = common.ssh();
     let one = |target: &Target| {
         let name = target.to_string();
-        let connected = target.connect(&ssh).map(|host| logged(common, host, talk));
-        let (host, survey) = match connected
-            .and_then(|host| Survey::take(&*host, work.own()).map(|survey| (host, survey)))
+        let (host, survey) = match common
+            .connect(target, talk)
+            .and_then(|host| work.look(&*host).map(|survey| (host, survey)))
         {
             Ok(found) => found,
             Err(error) => {
@@ -160,16 +163,6 @@ fn survey(common: &Common, args: &Args, work: &Work, talk: &Arc<Talk>) -> Vec<Pr
     })
 }
 
-fn logged(common: &Common, host: Arc<dyn Host>, talk: &Arc<Talk>) -> Arc<dyn Host> {
-    if !common.verbose {
-        return host;
-    }
-    let talk = Arc::clone(talk);
-    Arc::new(Logged::new(host, move |host, cmd, status, time| {
-        talk.command(host, cmd, status, time);
-    }))
-}
-
 /// How the user called us, for a command to type next.
 fn invocation(common: &Common, args: &Args, more: &str) -> String {
     let mut words = vec![common.invocation(), "provision".to_owned()];
@@ -186,6 +179,9 @@ fn invocation(common: &Common, args: &Args, more: &str) -> String {
             Choice::Named(name) => words.push(format!("--profile {name}")),
             Choice::Own(profile) => words.push(format!("--profile {}", host::quote(&profile.name))),
         }
+    }
+    for user in &args.docker_users {
+        words.push(format!("--docker-user {}", host::quote(user)));
     }
     if !more.is_empty() {
         words.push(more.to_owned());

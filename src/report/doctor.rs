@@ -10,8 +10,10 @@ use doctor::hardware;
 /// Prints the judgement of hosts, pair and container: what is well in a line for each group, what
 /// is not with all that is known of it. `verbose` shows every check.
 pub fn examined(document: &Doctor, verbose: bool, invocation: &str) {
+    let first = document.hosts.first();
     for report in document.reports() {
-        one(report, verbose);
+        let seen = first.filter(|first| !std::ptr::eq(*first, report));
+        one(report, seen, verbose);
         out("");
     }
     for host in &document.unreachable {
@@ -62,7 +64,8 @@ fn plural(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn one(report: &Report, verbose: bool) {
+/// Prints a report. What was said of `seen` before in the same words is not said again.
+fn one(report: &Report, seen: Option<&Report>, verbose: bool) {
     out(&wrap(
         &format!("{}  ", style(&report.subject).bold()),
         &report.headline,
@@ -71,7 +74,7 @@ fn one(report: &Report, verbose: bool) {
         if verbose {
             group.verdicts.iter().for_each(verdict);
         } else {
-            collapsed(group);
+            collapsed(group, seen);
         }
     }
     if !report.timed_out.is_empty() {
@@ -95,19 +98,41 @@ fn symbol(status: Status) -> StyledObject<&'static str> {
     }
 }
 
+/// Checks whose sentence is what one asked for (how much, how long), so it is told where it is good too.
+const FIGURES: [&str; 3] = [
+    "container.memory",
+    "container.dirty-rate",
+    "container.downtime",
+];
+
 /// A group in one line where all is well, else what is not well and how many are.
-fn collapsed(group: &GroupReport) {
+fn collapsed(group: &GroupReport, seen: Option<&Report>) {
     let count = |status| group.verdicts.iter().filter(|v| v.status == status).count();
     let bad = |verdict: &&Verdict| matches!(verdict.status, Status::Warn | Status::Fail);
     let mut failures: Vec<&Verdict> = group.verdicts.iter().filter(bad).collect();
     failures.sort_by_key(|verdict| std::cmp::Reverse(verdict.status));
     for one in &failures {
-        verdict(one);
+        let same = |seen: &&Report| {
+            let before = seen.verdict(&one.id);
+            before.is_some_and(|before| (&before.found, &before.fix) == (&one.found, &one.fix))
+        };
+        match seen.filter(same) {
+            Some(seen) => head(one, &format!(", as on {}", seen.subject)),
+            None => verdict(one),
+        }
     }
-    let (good, skipped) = (count(Status::Ok), count(Status::Skip));
+    let figure = |v: &&Verdict| v.status == Status::Ok && FIGURES.contains(&v.id.as_str());
+    let figures: Vec<&Verdict> = group.verdicts.iter().filter(figure).collect();
+    figures.iter().for_each(|figure| head(figure, ""));
+    let good = count(Status::Ok) - figures.len();
+    let skipped = count(Status::Skip);
     let mut words = Vec::new();
     if good > 0 {
-        let of = if failures.is_empty() { "" } else { "other " };
+        let of = if failures.is_empty() && figures.is_empty() {
+            ""
+        } else {
+            "other "
+        };
         words.push(plural(good, &format!("{of}check")) + " good");
     }
     if skipped > 0 {
@@ -125,8 +150,8 @@ fn collapsed(group: &GroupReport) {
     ));
 }
 
-/// A verdict with its id; one that is not good with its three parts.
-fn verdict(verdict: &Verdict) {
+/// A verdict in one sentence, with its id.
+fn head(verdict: &Verdict, more: &str) {
     let ignored = if verdict.ignored { ", ignored" } else { "" };
     out(&wrap(
         &format!(
@@ -134,8 +159,13 @@ fn verdict(verdict: &Verdict) {
             symbol(verdict.status),
             verdict.group.title()
         ),
-        &format!("{} [{}{ignored}]", verdict.sentence, verdict.id),
+        &format!("{}{more} [{}{ignored}]", verdict.sentence, verdict.id),
     ));
+}
+
+/// A verdict; one that is not good with its three parts.
+fn verdict(verdict: &Verdict) {
+    head(verdict, "");
     if let Some(found) = verdict.found.as_ref().filter(|f| **f != verdict.sentence) {
         out(&wrap("      found   ", found));
     }

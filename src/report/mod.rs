@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod explain;
 pub mod human;
+pub mod journal;
 pub mod json;
 pub mod provision;
 mod talk;

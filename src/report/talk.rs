@@ -69,6 +69,21 @@ impl Talk {
     pub fn migration(&self, event: &Event) {
         match event {
             Event::Begin { phase, title } => self.status(&format!("{phase:<11} {title}")),
+            Event::Pages { left, total } => {
+                if self.live() {
+                    let size = |pages: u64| super::human::size(pages * 4096);
+                    self.status(&format!(
+                        "pages       {left} pages left, {} of {}",
+                        size(*left),
+                        size(*total)
+                    ));
+                }
+            }
+            Event::Link { up } => self.line(if *up {
+                "pages       the two hosts reach each other again"
+            } else {
+                "pages       the two hosts do not reach each other: the container waits for its memory"
+            }),
             Event::Progress { phase, done, total } => {
                 // A line for every tenth of a second would be too much where lines stay.
                 if self.live() {

@@ -57,6 +57,7 @@ checkpoint_create() {
     if [ -e "$C/home" ]; then get home > "$at/home"; fi
     if [ -z "$leave" ]; then
         kill -STOP "$(get pid)"
+        echo $(($(tail -n 1 "$C/log") + 1)) > "$at/next"
         # The daemon hears of the end a little later.
         ( sleep 0.1; ended 137 ) > /dev/null 2>&1 < /dev/null &
     fi
@@ -146,8 +147,12 @@ restore() {
     p=$(cat "$at/pid" 2>/dev/null)
     for x in pages-1.img core-1.img; do [ -e "$at/$x" ] || start_failed "$(failed_task "$at" NOTIFY)"; done
     fault start-fails && start_failed "$(failed_task "$at" NOTIFY)"
-    # A process that has ended since can't be brought back by a fake.
-    kill -0 "$p" 2>/dev/null || start_failed "$(failed_task "$at" NOTIFY)"
+    # A process that was killed since is made anew from where it was; killed, it may still be there as a zombie.
+    if ! grep -q '^State:[[:space:]]*[^ZX]' "/proc/$p/status" 2>/dev/null; then
+        [ -e "$at/next" ] || start_failed "$(failed_task "$at" NOTIFY)"
+        spawn "$(cat "$at/next")"; put home "$S/procs/$ID.home"
+        return
+    fi
     put home "$(cat "$at/home")"; echo "$C/log" > "$(get home)"
     kill -CONT "$p"; echo "$p" >> "$S/pids"; runs "$p"
 }

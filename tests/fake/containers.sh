@@ -3,7 +3,7 @@
 usage() { echo "$1" >&2; echo "See 'docker $2 --help'." >&2; exit 125; }
 
 do_create() {
-    T=$S/new.$$; rm -rf "$T"; mkdir "$T"; C=$T pull=missing name=
+    T=$S/new.$$; rm -rf "$T"; mkdir "$T"; C=$T pull=missing name= cidfile=
     while [ $# -gt 0 ]; do
         option=$1; value=; case $option in --*=*) value=${option#*=}; option=${option%%=*}; joined=1 ;; *) joined= ;; esac
         case $option in
@@ -21,7 +21,9 @@ do_create() {
         case $option in
             --name) name=$value ;;
             --pull) pull=$value ;;
+            --cidfile) cidfile=$value ;;
             -h|--hostname) put hostname "$value" ;;
+            --env-file) cat "$value" >> "$T/env" ;;
             -e|--env) echo "$value" >> "$T/env" ;;
             -l|--label) echo "$value" >> "$T/labels" ;;
             -v|--volume) echo "$value" >> "$T/binds" ;;
@@ -52,6 +54,7 @@ do_create() {
     C=$T; put name "${name:-fake_$(echo "$ID" | cut -c1-6)}"
     [ -e "$T/hostname" ] || put hostname "$(echo "$ID" | cut -c1-12)"
     C=$ROOT/containers/$ID; mv "$T" "$C"; : > "$C/log"; echo "$ID" >> "$S/order"
+    [ -z "$cidfile" ] || printf %s "$ID" > "$cidfile"
     [ "${QUIET:-}" ] || echo "$ID"
 }
 
@@ -60,11 +63,12 @@ do_run() {
 }
 
 # The container's process. Where it prints to is read anew each time, so that a restore can move it.
+# spawn [NUMBER]: what it counts from
 spawn() {
     home=$S/procs/$ID.home; printf '%s\n' "$C/log" > "$home"
     first=$(wc -l < "$C/log")
-    setsid sh -c 'i=0; while [ $i -lt 3600 ] && to=$(cat "$1") && [ -d "${to%/*}" ]; do echo $i >> "$to"; i=$((i + 1)); sleep 1; done' \
-        fake-container "$home" > /dev/null 2>&1 < /dev/null &
+    setsid sh -c 'i=$2; while [ $i -lt 3600 ] && to=$(cat "$1") && [ -d "${to%/*}" ]; do echo $i >> "$to"; i=$((i + 1)); sleep 1; done' \
+        fake-container "$home" "${1:-0}" > /dev/null 2>&1 < /dev/null &
     # It has become what it stays when it has printed something.
     tries=0; while [ "$(wc -l < "$C/log")" = "$first" ] && [ $tries -lt 200 ]; do sleep 0.01; tries=$((tries + 1)); done
     echo $! >> "$S/pids"; runs $!

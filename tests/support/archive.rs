@@ -1,28 +1,21 @@
 //! A signed Debian archive on the lab's bridge, served by the test itself.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+#[path = "packages.rs"]
+mod packages;
+
+use crate::support::{Lab, transship};
+pub use packages::fetch;
+use packages::sh;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where the packages of the real archive are kept between runs.
-const CACHE: &str = "/var/cache/transship/provision-packages";
-
 pub struct Archive {
     folder: tempfile::TempDir,
     pub url: String,
-}
-
-/// A script that must succeed.
-#[track_caller]
-fn sh(script: &str, args: &[&str]) {
-    let output = Command::new("bash")
-        .args(["-euc", script, "bash"])
-        .args(args)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{script}\n{said}");
 }
 
 /// What is missing for an archive, if anything.
@@ -38,6 +31,63 @@ pub fn missing() -> Option<String> {
                 .success()
         })
         .map(|tool| format!("no {tool}"))
+}
+
+/// A lab whose hosts are as new: what earlier tests installed or removed is gone.
+pub fn fresh(name: &'static str, subnet: &str, engine: &str) -> Option<Lab> {
+    if let Some(why) = missing() {
+        eprintln!("SKIPPED: no archive of packages: {why}");
+        return None;
+    }
+    let _ = transship().args(["lab", "down", "--lab", name]).output();
+    Lab::up(name, subnet, engine)
+}
+
+/// The host's own apt sources are our archive.
+pub fn use_archive(lab: &Lab, host: &str, archive: &Archive) {
+    let script = format!(
+        "cat >/usr/share/keyrings/test.asc <<'END'\n{}END\n\
+         rm -f /etc/apt/sources.list.d/*\n\
+         echo 'deb [signed-by=/usr/share/keyrings/test.asc] {} trixie main' >/etc/apt/sources.list",
+        archive.key(),
+        archive.url
+    );
+    lab.ok(host, &script);
+}
+
+/// Files and packages of a host, to be compared.
+pub fn picture(lab: &Lab, host: &str) -> String {
+    lab.ok(
+        host,
+        "dpkg-query -W; apt-mark showhold; find /etc /usr/local -type f -newermt 2020-01-01 ! -name ld.so.cache ! -name '*-' \
+         -exec sha256sum {} + | sort -k 2",
+    )
+}
+
+/// A host without an engine.
+pub const BARE: &str = "kill $(cat /run/docker.pid); while [ -e /run/docker.pid ]; do sleep 0.1; done; \
+    apt-get purge -y -q docker.io docker-cli containerd runc podman crun criu libcriu2 libcompel1 iptables nftables >/dev/null 2>&1; \
+    rm -rf /etc/docker; ! which dockerd criu runc nft";
+
+/// Debian 13 as it is, and testing, whose CRIU alone is to be taken.
+pub fn debian(address: &str, more: &[&str]) -> Archive {
+    let archive = Archive::serve(address);
+    let engine = [
+        "criu",
+        "libcompel1",
+        "containerd",
+        "docker.io",
+        "docker-cli",
+        "runc",
+        "iptables",
+        "nftables",
+    ];
+    archive.add_real("trixie", &[&engine[..], more].concat());
+    // What must not be taken from testing is there too.
+    archive.add_real("testing", &["criu", "libcompel1", "runc", "nftables"]);
+    archive.index("trixie", "stable", false);
+    archive.index("testing", "testing", true);
+    archive
 }
 
 impl Archive {
@@ -73,33 +123,11 @@ impl Archive {
         pool
     }
 
-    /// Puts packages of the real archive in; they are fetched once, by apt, from this machine's mirror.
+    /// Puts packages of the real archive in.
     pub fn add_real(&self, suite: &str, packages: &[&str]) {
-        let mut args = vec![CACHE, suite];
-        args.extend(packages);
-        sh(
-            r#"
-cache=$1 suite=$2; shift 2
-mkdir -p "$cache/$suite" "$cache/apt/$suite/lists/partial"
-cd "$cache/$suite"
-need=
-for package; do ls "${package}"_*.deb >/dev/null 2>&1 || need="$need $package"; done
-[ -z "$need" ] && exit 0
-mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE 'https?://[^ ]*/debian/?( |$)' | head -n 1)
-echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror% } $suite main" >"$cache/apt/$suite/sources.list"
-apt="-o Dir::Etc::sourcelist=$cache/apt/$suite/sources.list -o Dir::Etc::sourceparts=/none -o Dir::Etc::preferencesparts=/none
- -o Dir::State::lists=$cache/apt/$suite/lists -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
- -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root"
-apt-get $apt update -qq
-apt-get $apt download -qq $need
-"#,
-            &args,
-        );
-        for package in packages {
-            sh(
-                r#"cp "$1/$2/$3"_*.deb "$4""#,
-                &[CACHE, suite, package, self.pool(suite).to_str().unwrap()],
-            );
+        for package in fetch(suite, packages) {
+            let name = package.file_name().unwrap();
+            std::fs::copy(&package, self.pool(suite).join(name)).unwrap();
         }
     }
 

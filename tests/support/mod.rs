@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod copy;
+
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -48,6 +50,11 @@ pub fn transship() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_transship"));
     command
         .env_remove("TRANSSHIP_LAB")
+        // Journals of the tests are no user's.
+        .env(
+            "XDG_STATE_HOME",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/state"),
+        )
         .env("NO_COLOR", "1")
         .stdin(std::process::Stdio::null());
     command
@@ -68,10 +75,17 @@ impl Lab {
 
     /// Brings up a lab, or repairs it.
     pub fn up(name: &'static str, subnet: &str, engine: &str) -> Option<Lab> {
+        Lab::up_with(name, subnet, engine, 2)
+    }
+
+    /// The same with more hosts than `a` and `b`; one engine for all, or one for each.
+    pub fn up_with(name: &'static str, subnet: &str, engines: &str, hosts: usize) -> Option<Lab> {
+        let hosts = hosts.to_string();
         let ran = Ran::of(
             transship()
                 .args([
-                    "lab", "up", "--lab", name, "--subnet", subnet, "--engine", engine,
+                    "lab", "up", "--lab", name, "--subnet", subnet, "--engine", engines, "--hosts",
+                    &hosts,
                 ])
                 .output()
                 .unwrap(),
@@ -146,7 +160,7 @@ impl Lab {
         for host in ["a", "b"] {
             self.sh(
                 host,
-                &format!("docker rm -f {name} >/dev/null 2>&1; rm -rf /var/lib/transship/migrate/{name} /var/lib/transship/logs/{name}-*"),
+                &format!("docker rm -f {name} >/dev/null 2>&1; umount -q /var/lib/transship/migrate/{name}/images; rm -rf /var/lib/transship/migrate/{name} /var/lib/transship/logs/{name}-*"),
             );
         }
     }

@@ -41,6 +41,15 @@ static void tcp(void)
 	need(accept(server, NULL, NULL) >= 0, "accept");
 }
 
+/* A server that nobody is connected to. */
+static void server(int port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int server = socket(AF_INET, SOCK_STREAM, 0);
+
+	need(bind(server, (void *)&at, sizeof at) == 0 && listen(server, 1) == 0, "listen");
+}
+
 static void unix_client(const char *path)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
@@ -84,6 +93,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(mode, "tcp"))
 		tcp();
+	else if (!strcmp(mode, "listen"))
+		server(atoi(path));
 	else if (!strcmp(mode, "unix"))
 		unix_client(path);
 	else if (!strcmp(mode, "ghost"))

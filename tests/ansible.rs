@@ -1,0 +1,135 @@
+//! Ansible's role against real hosts, and against what `transship provision` does to them.
+
+#[path = "support/archive.rs"]
+mod archive;
+mod support;
+
+use archive::{BARE, debian, fresh, picture, use_archive};
+use std::path::Path;
+use std::process::Command;
+use support::{Lab, MUST, Ran};
+
+/// What Ansible needs on a host, and sudo; each with all that Debian 13's smallest system lacks.
+const PYTHON: [&str; 13] = [
+    "distro-info-data",
+    "libexpat1",
+    "libpython3-stdlib",
+    "libpython3.13-minimal",
+    "libpython3.13-stdlib",
+    "media-types",
+    "python-apt-common",
+    "python3",
+    "python3-apt",
+    "python3-minimal",
+    "python3.13",
+    "python3.13-minimal",
+    "sudo",
+];
+
+/// The folder of ansible-playbook; none, said loudly, where it cannot be installed.
+fn ansible() -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(root.join("scripts/ansible")).output().unwrap();
+    let ran = Ran::of(output);
+    if ran.code != 0 && std::env::var_os(MUST).is_none() {
+        eprintln!("SKIPPED: no Ansible: {}", ran.stderr);
+        return None;
+    }
+    Some(ran.expect(0).stdout.trim().to_owned())
+}
+
+/// How many tasks of a play changed something, or would.
+struct Play {
+    changed: u32,
+    ran: Ran,
+}
+
+fn play(folder: &str, lab: &Lab, host: &str, user: &str, more: &[&str]) -> Play {
+    let inventory = tempfile::NamedTempFile::new().unwrap();
+    let line = format!(
+        "[transship]\n{host} ansible_user={user} ansible_ssh_common_args='-F {}'\n",
+        lab.ssh_config().display()
+    );
+    std::fs::write(inventory.path(), line).unwrap();
+    let program = format!("transship_host_binary={}", env!("CARGO_BIN_EXE_transship"));
+    let output = Command::new(format!("{folder}/ansible-playbook"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/ansible"))
+        .env("ANSIBLE_HOME", inventory.path().with_extension("home"))
+        .env("ANSIBLE_NOCOLOR", "1")
+        .env("LC_ALL", "C.UTF-8")
+        .arg("-i")
+        .arg(inventory.path())
+        .args(["site.yml", "-e", &program])
+        .args(more)
+        .output()
+        .unwrap();
+    let ran = Ran::of(output).expect(0);
+    let recap = ran.stdout.lines().rfind(|line| line.contains("changed="));
+    let number = recap.and_then(|line| {
+        line.split("changed=")
+            .nth(1)?
+            .split(' ')
+            .next()?
+            .parse()
+            .ok()
+    });
+    Play {
+        changed: number.unwrap_or_else(|| panic!("{ran:?}")),
+        ran,
+    }
+}
+
+#[test]
+fn the_role_and_provision_make_the_same_hosts() {
+    let Some(folder) = ansible() else {
+        return;
+    };
+    let Some(lab) = fresh("ansi", "10.92.0.0/24", "docker-26") else {
+        return;
+    };
+    let archive = debian("10.92.0.1", &PYTHON);
+    for host in ["a", "b"] {
+        use_archive(&lab, host, &archive);
+        lab.ok(host, "apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-apt sudo");
+    }
+
+    // A bare host, by a user who is root through sudo alone, as on many rented machines.
+    lab.ok(
+        "a",
+        "useradd -m -s /bin/sh ann && mkdir -p /home/ann/.ssh && cp /root/.ssh/authorized_keys /home/ann/.ssh/ && chown -R ann /home/ann/.ssh",
+    );
+    lab.ok("a", BARE);
+    let refused = lab.run(&["provision", "ann@a", "--plan"]).expect(4);
+    assert!(
+        refused.stdout.contains("may not use sudo") || refused.stderr.contains("may not use sudo"),
+        "{refused:?}"
+    );
+    lab.ok(
+        "a",
+        "echo 'ann ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ann",
+    );
+    let before = picture(&lab, "a");
+    let checked = play(&folder, &lab, "a", "ann", &["--check"]);
+    assert!(checked.changed > 0, "{:?}", checked.ran);
+    assert_eq!(picture(&lab, "a"), before, "check mode changes nothing");
+    let done = play(&folder, &lab, "a", "ann", &[]);
+    assert!(done.changed > 0, "{:?}", done.ran);
+    let left = lab.run(&["provision", "ann@a", "--plan"]).expect(0);
+    assert!(left.stdout.contains("nothing to do"), "{left:?}");
+    let doctor = lab.run(&["doctor", "ann@a"]).expect(0);
+    assert!(doctor.stdout.contains("Nothing failed"), "{doctor:?}");
+    // Of what is as it should be nothing is touched; and the lock and files of a run go through sudo too.
+    lab.ok("a", "rm /etc/sysctl.d/60-transship.conf");
+    let checked = play(&folder, &lab, "a", "ann", &["--check"]);
+    assert_eq!(checked.changed, 1, "{:?}", checked.ran);
+    lab.run(&["provision", "ann@a", "--yes"]).expect(0);
+
+    // The other way round.
+    lab.run(&["provision", "b", "--yes"]).expect(0);
+    let nothing = play(&folder, &lab, "b", "root", &[]);
+    assert_eq!(nothing.changed, 0, "{:?}", nothing.ran);
+
+    let _ = support::transship()
+        .args(["lab", "down", "--lab", "ansi"])
+        .output();
+}

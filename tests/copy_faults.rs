@@ -1,0 +1,352 @@
+//! What goes wrong on the way in mode copy, in a lab of its own whose hosts are broken on purpose:
+//! whatever it is, exactly one copy of the container runs, it went on, and nothing is left over.
+
+mod support;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use support::copy::{Before, Killed, copy, counts, disturbed, killed, killing, migrated, whole};
+use support::{Lab, Ran, fits_schema};
+
+/// The hosts are broken and mended by one test at a time; each begins with whole ones.
+fn lab() -> Option<(MutexGuard<'static, ()>, Lab)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Some((turn, Lab::up("cpyf", "10.95.0.0/24", "docker-26")?))
+}
+
+/// `migrate undo` of the migration of `name` that did not end.
+fn undo(lab: &Lab, name: &str) -> Ran {
+    let status = lab.run(&["migrate", "status", "--json"]).expect(0).json();
+    fits_schema(&status, "migrate-status");
+    let id = status["migrations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["container"] == name)
+        .unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    lab.run(&["migrate", "undo", &id, "--json"])
+}
+
+/// Removes what a test left, or an earlier run of it that failed.
+fn fresh(lab: &Lab, name: &str) {
+    lab.forget(name);
+    for host in ["a", "b"] {
+        lab.ok(
+            host,
+            &format!("docker volume rm -f {name}data; rm -rf /var/lib/transship/moved/{name}data /run/transship/restore/*"),
+        );
+    }
+}
+
+#[test]
+fn transship_itself_is_killed_at_each_phase_and_undo_brings_the_container_back() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "gone";
+    fresh(&lab, name);
+    lab.counter(name, "0.05", "-v gonedata:/data -v /anon --restart always");
+    lab.ok(
+        "a",
+        &format!("docker exec {name} sh -c 'echo kept > /data/f; echo root > /etc/f'"),
+    );
+    let before = Before::of(&lab);
+    for phase in [
+        "prepare", "image", "create", "files", "start", "freeze", "move", "restore", "verify",
+    ] {
+        for millis in [0, 70] {
+            let Killed { ended: None } = killed(&lab, name, phase, Duration::from_millis(millis))
+            else {
+                // It was through before it was killed.
+                panic!("{phase} + {millis} ms: it ended");
+            };
+            // As long as it is not undone, no second one begins.
+            if phase != "prepare" {
+                let args = ["migrate", name, "--from", "a", "--to", "b"];
+                let second = lab.run(&args).expect(4);
+                assert!(
+                    second.stderr.contains("transship migrate undo gone-"),
+                    "{phase}: {second:?}"
+                );
+            }
+            let ran = undo(&lab, name).expect(0);
+            let report = ran.json();
+            fits_schema(&report, "migrate");
+            assert_eq!(report["outcome"], "rolled-back", "{phase}: {report:#}");
+            whole(&lab, name, "a", &before);
+            // Again is harmless.
+            undo(&lab, name).expect(0);
+            lab.is_as_before(name);
+        }
+    }
+    killed(&lab, name, "clean", Duration::ZERO);
+    let report = undo(&lab, name).expect(0).json();
+    assert_eq!(report["outcome"], "migrated", "{report:#}");
+    migrated(&lab, name, "a", "b", &before);
+    let files = lab.ok("b", &format!("docker exec {name} cat /data/f /etc/f"));
+    assert_eq!(files, "kept\nroot");
+    assert_eq!(undo(&lab, name).expect(4).json()["outcome"], "refused");
+    fresh(&lab, name);
+}
+
+/// It failed, and the container went on on a as if nothing had happened.
+#[track_caller]
+fn rolled_back(lab: &Lab, name: &str, ran: &Ran, before: &Before, what: &str) {
+    assert_eq!(ran.code, 6, "{what}: {ran:?}");
+    let report = ran.json();
+    assert_eq!(report["outcome"], "rolled-back", "{what}");
+    let state = report["state"].as_str().unwrap();
+    assert!(state.contains("runs on a"), "{what}: {state}");
+    whole(lab, name, "a", before);
+}
+
+#[test]
+fn criu_and_runc_killed_on_either_host() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "tools";
+    fresh(&lab, name);
+    lab.counter(name, "0.05", "-v toolsdata:/data");
+    let before = Before::of(&lab);
+    for (host, pattern) in [
+        ("a", "^criu: dump"),
+        ("a", "^runc.*checkpoint"),
+        ("b", "^criu: restore|^criu.swrk"),
+        ("b", "^runc.*restore"),
+    ] {
+        let ran = killing(&lab, host, pattern, || {
+            copy(&lab, name, "a", "b", &["--json"])
+        });
+        rolled_back(&lab, name, &ran, &before, &format!("{pattern} on {host}"));
+    }
+    copy(&lab, name, "a", "b", &[]).expect(0);
+    counts(&lab, "b", name);
+    fresh(&lab, name);
+}
+
+#[test]
+fn a_wrong_image_and_a_full_file_system_on_the_destination() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "full";
+    fresh(&lab, name);
+    lab.counter(name, "0.05", "");
+    let before = Before::of(&lab);
+    // No room for the images: somebody else filled it.
+    let (ran, _) = disturbed(&lab, name, "create", |_| {
+        lab.sh(
+            "b",
+            "cat /dev/zero > /var/lib/transship/migrate/full/images/filler; ls -ld /var/lib/transship/migrate/full/images",
+        );
+    });
+    rolled_back(&lab, name, &ran, &before, "no room for images");
+    assert!(ran.stdout.contains("No space left"), "{}", ran.stdout);
+    // Nobody but root sees images, and they are in memory.
+    let mut modes = Vec::new();
+    let (ran, _) = disturbed(&lab, name, "move", |_| {
+        for host in ["a", "b"] {
+            modes.push(lab.ok(
+                host,
+                "stat -c %a /var/lib/transship/migrate /var/lib/transship/migrate/full /var/lib/transship/migrate/full/images; stat -f -c %T /var/lib/transship/migrate/full/images; find /var/lib/transship/migrate/full/images -type f -perm /077",
+            ));
+        }
+    });
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(modes, ["700\n700\n700\ntmpfs"; 2]);
+    migrated(&lab, name, "a", "b", &before);
+    // Another image of that name on a: the right one is brought along.
+    lab.ok("a", "docker tag busybox:latest kept:latest; c=$(docker create busybox true); docker commit -c 'ENV WRONG=1' $c busybox:latest; docker rm $c");
+    let right = lab.ok("b", "docker inspect -f '{{.Image}}' full");
+    copy(&lab, name, "b", "a", &[]).expect(0);
+    assert_eq!(lab.ok("a", "docker inspect -f '{{.Image}}' full"), right);
+    counts(&lab, "a", name);
+    fresh(&lab, name);
+    lab.ok(
+        "a",
+        "docker tag kept:latest busybox:latest; docker rmi kept:latest",
+    );
+}
+
+#[test]
+fn a_container_with_a_stopped_process_is_refused_before_it_is_touched() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "halted";
+    fresh(&lab, name);
+    lab.counter(name, "0.05", "");
+    let before = Before::of(&lab);
+    lab.ok("a", "p=$(docker inspect -f '{{.State.Pid}}' halted); kill -STOP $p; until grep -q '^State:.T' /proc/$p/status; do sleep 0.05; done");
+    let ran = copy(&lab, name, "a", "b", &[]).expect(4);
+    assert!(ran.stderr.contains("is stopped (SIGSTOP)"), "{ran:?}");
+    // The fix that it names is the fix.
+    let fix = ran.stderr.split("kill -CONT ").nth(1).unwrap();
+    lab.ok(
+        "a",
+        &format!("kill -CONT {}", fix.split_whitespace().next().unwrap()),
+    );
+    whole(&lab, name, "a", &before);
+    copy(&lab, name, "a", "b", &[]).expect(0);
+    counts(&lab, "b", name);
+    fresh(&lab, name);
+}
+
+/// Takes the link of a host down, or up.
+fn link(host: &str, what: &str) {
+    let status = std::process::Command::new("ip")
+        .args(["link", "set", &format!("ts-cpyf-{host}"), what])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn a_link_that_is_cut_and_connections_that_end() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "cut";
+    fresh(&lab, name);
+    lab.counter(name, "0.05", "");
+    let before = Before::of(&lab);
+    // For some seconds: TCP carries on.
+    let (ran, _) = disturbed(&lab, name, "files", |_| {
+        link("b", "down");
+        std::thread::sleep(Duration::from_secs(5));
+        link("b", "up");
+    });
+    assert_eq!(ran.code, 0, "{ran:?}");
+    migrated(&lab, name, "a", "b", &before);
+    copy(&lab, name, "b", "a", &[]).expect(0);
+    let before = Before::of(&lab);
+    // The sessions of SSH end on either host.
+    for host in ["b", "a"] {
+        let (ran, _) = disturbed(&lab, name, "start", |_| {
+            lab.ok(host, "export LC_ALL=C; for f in $(grep -laE '^sshd[^ ]*: root' /proc/[0-9]*/cmdline); do p=${f#/proc/}; kill -KILL ${p%/cmdline}; done");
+        });
+        let outcome = ran.json()["outcome"].clone();
+        assert_eq!(
+            (ran.code, outcome),
+            (6, "rolled-back".into()),
+            "{host}: {ran:?}"
+        );
+        whole(&lab, name, "a", &before);
+    }
+    // For good, once the container stands still: that it does not run there cannot be proven.
+    let (ran, report) = disturbed(&lab, name, "freeze", |_| link("b", "down"));
+    assert!([6, 7].contains(&ran.code), "{ran:?}");
+    link("b", "up");
+    if ran.code == 7 {
+        assert!(
+            report["next"]
+                .to_string()
+                .contains("transship migrate undo cut-")
+        );
+        let paused = lab.ok("a", "docker inspect -f '{{.State.Paused}}' cut");
+        assert_eq!(paused, "true");
+    }
+    if report["warnings"] != serde_json::json!([]) || ran.code == 7 {
+        undo(&lab, name).expect(0);
+    }
+    whole(&lab, name, "a", &before);
+    fresh(&lab, name);
+}
+
+#[test]
+fn the_daemon_dies_on_either_host() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "daemon";
+    let up = || assert!(Lab::up("cpyf", "10.95.0.0/24", "docker-26").is_some());
+    let die = |host: &str| {
+        lab.ok(host, "kill -KILL $(cat /run/docker.pid)");
+    };
+    for host in ["a", "b"] {
+        live_restore(&lab, host, true);
+    }
+    fresh(&lab, name);
+    lab.counter(name, "0.05", "");
+    let before = Before::of(&lab);
+    for phase in ["create", "start", "move"] {
+        let (ran, _) = disturbed(&lab, name, phase, |_| die("b"));
+        up();
+        let ended = ran.json()["outcome"].clone();
+        assert!([6, 7].contains(&ran.code), "{phase}: {ran:?}");
+        if ended == "in-doubt" || ran.stdout.contains("transship migrate undo") {
+            undo(&lab, name).expect(0);
+        }
+        whole(&lab, name, "a", &before);
+    }
+    // The source's, while the container stands still: it goes on there or on b.
+    let (ran, _) = disturbed(&lab, name, "move", |_| die("a"));
+    up();
+    if ran.stdout.contains("transship migrate undo") {
+        undo(&lab, name).expect(0);
+    }
+    match ran.code {
+        0 => migrated(&lab, name, "a", "b", &before),
+        6 | 7 => whole(&lab, name, "a", &before),
+        other => panic!("{other}: {ran:?}"),
+    }
+    for host in ["a", "b"] {
+        live_restore(&lab, host, false);
+    }
+    fresh(&lab, name);
+}
+
+#[test]
+fn a_moved_container_lives_under_its_engine_as_any_other() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "life";
+    fresh(&lab, name);
+    let on_b = |script: &str| lab.ok("b", &script.replace("NAME", name));
+    let up = || assert!(Lab::up("cpyf", "10.95.0.0/24", "docker-26").is_some());
+    lab.counter(
+        name,
+        "0.1",
+        "--restart always --health-cmd true --health-interval 1s",
+    );
+    copy(&lab, name, "a", "b", &[]).expect(0);
+    // Health checks are made, and the engine keeps what it prints.
+    on_b(
+        "for i in $(seq 100); do [ $(docker inspect -f '{{.State.Health.Status}}' NAME) = healthy ] && exit; sleep 0.1; done; exit 1",
+    );
+    counts(&lab, "b", name);
+    // It outlives its daemon, where others do.
+    live_restore(&lab, "b", true);
+    let pid = on_b("docker inspect -f '{{.State.Pid}}' NAME");
+    on_b("kill -KILL $(cat /run/docker.pid)");
+    up();
+    assert_eq!(on_b("docker inspect -f '{{.State.Pid}}' NAME"), pid);
+    counts(&lab, "b", name);
+    on_b("docker exec NAME true");
+    live_restore(&lab, "b", false);
+    // What ends is started again by its policy, under the same runtime.
+    on_b("kill -KILL $(docker inspect -f '{{.State.Pid}}' NAME)");
+    on_b(
+        "for i in $(seq 100); do [ $(docker inspect -f '{{.RestartCount}} {{.State.Running}}' NAME | tr -d ' ') = 1true ] && exit; sleep 0.1; done; exit 1",
+    );
+    // The host starts anew: what was in memory is gone, processes too.
+    on_b(
+        "kill -KILL $(cat /run/docker.pid); for p in $(ps -eo pid=,comm= | awk '/containerd|docker/ {print $1}') $(docker-none 2>/dev/null); do kill -KILL $p; done; ps -eo pid=,args= | awk '/[e]xpr .i/ {print $1}' | xargs -r kill -KILL; rm -rf /run/transship /run/docker /run/docker.pid /run/containerd; true",
+    );
+    up();
+    on_b(
+        "for i in $(seq 100); do [ $(docker inspect -f '{{.State.Running}}' NAME) = true ] && exit; sleep 0.1; done; exit 1",
+    );
+    // Without the program underneath, the engine says what is missing; with it, it starts again.
+    on_b(
+        "mv /usr/local/bin/transship-runtime /usr/local/bin/away; docker kill NAME >/dev/null 2>&1; true",
+    );
+    let ran = lab.sh("b", &format!("docker start {name}"));
+    on_b("mv /usr/local/bin/away /usr/local/bin/transship-runtime");
+    assert_ne!(ran.code, 0);
+    assert!(ran.stderr.contains("transship-runtime"), "{ran:?}");
+    on_b("docker start NAME && docker exec NAME true");
+    fresh(&lab, name);
+}
+
+/// Sets whether containers outlive their daemon.
+fn live_restore(lab: &Lab, host: &str, on: bool) {
+    let script = r#"
+cd /etc/docker; sed -i 's/"live-restore": *[a-z]*,//; 1s/^{/{"live-restore": ON,/' daemon.json; kill -HUP $(cat /run/docker.pid)
+for i in $(seq 100); do [ "$(docker info -f '{{.LiveRestoreEnabled}}')" = ON ] && exit; sleep 0.1; done; cat daemon.json; exit 1"#;
+    lab.ok(
+        host,
+        &script.replace("ON", if on { "true" } else { "false" }),
+    );
+}

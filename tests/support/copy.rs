@@ -1,0 +1,251 @@
+//! What the tests of mode copy share.
+
+use super::{Lab, Ran, in_order};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+pub fn copy(lab: &Lab, name: &str, from: &str, to: &str, more: &[&str]) -> Ran {
+    let mut args = vec![
+        "migrate", name, "--from", from, "--to", to, "--mode", "copy",
+    ];
+    args.extend(more);
+    lab.run(&args)
+}
+
+/// Nothing of a migration is left on a host: no folder, no mount, no pending container, no rule.
+#[track_caller]
+pub fn clean(lab: &Lab, name: &str) {
+    lab.nothing_left(name);
+    for host in ["a", "b"] {
+        lab.ok(host, "! grep transship/migrate /proc/mounts");
+        let pending = lab.ok(host, "ls /run/transship/restore 2>/dev/null; true");
+        let ids = lab.ok(host, "docker ps -aq --no-trunc --filter name=never");
+        assert_eq!(pending, ids, "pending on {host}");
+        let script = format!(
+            "pid=$(docker inspect -f '{{{{.State.Pid}}}}' {name} 2>/dev/null) && [ $pid != 0 ] && nsenter -t $pid -n nft list tables; true"
+        );
+        let tables = lab.ok(host, &script);
+        assert!(
+            !tables.contains("transship"),
+            "its network is locked on {host}: {tables}"
+        );
+    }
+}
+
+/// The counter on `host` has all its numbers, from the first on, and goes on.
+#[track_caller]
+pub fn counts(lab: &Lab, host: &str, name: &str) {
+    let before = lab.numbers(host, name);
+    in_order(&before, 0);
+    lab.ok(
+        host,
+        &format!(
+            "until [ $(docker logs {name} | wc -l) -ge {} ]; do sleep 0.1; done",
+            before.len() + 2
+        ),
+    );
+    in_order(&lab.numbers(host, name), 0);
+}
+
+/// Runs a migration, and does something to it when a phase begins.
+pub fn disturbed(lab: &Lab, name: &str, phase: &str, disturb: impl FnOnce(u32)) -> (Ran, Value) {
+    disturbed_in(lab, name, &["--mode", "copy"], phase, disturb)
+}
+
+/// The same, in another mode.
+pub fn disturbed_in(
+    lab: &Lab,
+    name: &str,
+    mode: &[&str],
+    phase: &str,
+    disturb: impl FnOnce(u32),
+) -> (Ran, Value) {
+    let mut child = lab
+        .transship(&["migrate", name, "--from", "a", "--to", "b", "--json"])
+        .args(mode)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    let mut said = String::new();
+    while !line.starts_with(phase) {
+        line.clear();
+        assert_ne!(
+            lines.read_line(&mut line).unwrap(),
+            0,
+            "no phase {phase}: {said}"
+        );
+        said.push_str(&line);
+    }
+    disturb(child.id());
+    lines.read_to_string(&mut said).unwrap();
+    let mut stdout = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut stdout)
+        .unwrap();
+    let code = child.wait().unwrap().code().unwrap_or(-1);
+    let ran = Ran {
+        code,
+        stdout,
+        stderr: said,
+    };
+    let json = ran.json();
+    (ran, json)
+}
+
+pub fn interrupt(pid: u32) {
+    std::process::Command::new("kill")
+        .args(["-INT", &pid.to_string()])
+        .status()
+        .unwrap();
+}
+
+/// Kills, in a host, the process whose command line matches, as soon as there is one.
+pub fn kill_on(lab: &Lab, host: &str, pattern: &str) {
+    let script = format!(
+        "for i in $(seq 2000); do for p in /proc/[0-9]*; do [ $p != /proc/$$ ] || continue; if tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -qE '{pattern}'; then kill -KILL ${{p#/proc/}} && exit 0; fi; done; sleep 0.005; done; exit 1"
+    );
+    lab.ok(host, &script);
+}
+
+/// Kills (-9), in a host, the first process whose command line matches, as soon as there is one, while
+/// `act` runs; the words of the pattern are separated by dots, as by NUL bytes in /proc.
+pub fn killing<T>(lab: &Lab, host: &str, pattern: &str, act: impl FnOnce() -> T) -> T {
+    let script = format!(
+        "export LC_ALL=C; for i in $(seq 4000); do for f in $(grep -laE '{pattern}' /proc/[0-9]*/cmdline 2>/dev/null); do p=${{f#/proc/}}; kill -KILL ${{p%/cmdline}} && exit 0; done; sleep 0.005; done; exit 1"
+    );
+    std::thread::scope(|scope| {
+        let killer = scope.spawn(|| lab.sh(host, &script));
+        // It must be looking by then.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let result = act();
+        assert_eq!(
+            killer.join().unwrap().code,
+            0,
+            "nothing like {pattern} ran on {host}"
+        );
+        result
+    })
+}
+
+/// What there is on both hosts besides the containers' own doings: nothing may be added to it.
+pub struct Before {
+    hosts: [String; 2],
+}
+
+/// Processes of ours and of the engine's tools, mounts, folders, firewall rules, containers, volumes.
+const THERE: &str = r"
+ps -eo comm= | grep -E '^(transship|runc|criu|docker|containerd-shim|flock|nsenter|tar)' | grep -v '^dockerd' | sort
+awk '{print $1, $3}' /proc/mounts | sort | uniq -c
+ls -A /var/lib/transship/migrate /run/transship/restore /var/lib/transship/moved 2>/dev/null
+nft list ruleset 2>/dev/null | grep transship
+docker ps -aq --no-trunc | sort; docker volume ls -q | sort
+true";
+
+impl Before {
+    pub fn of(lab: &Lab) -> Self {
+        Before {
+            hosts: ["a", "b"].map(|host| there(lab, host)),
+        }
+    }
+}
+
+fn there(lab: &Lab, host: &str) -> String {
+    // Twice migrated hosts have the folders, empty; the first time they are not there.
+    lab.ok(host, "mkdir -p -m 0700 /var/lib/transship/migrate /run/transship /run/transship/restore /var/lib/transship/moved");
+    lab.ok(host, THERE)
+}
+
+/// The container runs on `host`, alone, went on without a gap, and both hosts are as they were.
+#[track_caller]
+pub fn whole(lab: &Lab, name: &str, host: &str, before: &Before) {
+    runs_alone(lab, name, host);
+    for (host, before) in ["a", "b"].iter().zip(&before.hosts) {
+        // A process that was told to end may take a moment.
+        let mut now = String::new();
+        for _ in 0..50 {
+            now = there(lab, host);
+            if now == *before {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        assert_eq!(&now, before, "on {host}");
+    }
+}
+
+#[track_caller]
+fn runs_alone(lab: &Lab, name: &str, host: &str) {
+    let state = |host: &str| {
+        let ran = lab.sh(
+            host,
+            &format!("docker inspect -f '{{{{.State.Running}}}} {{{{.State.Paused}}}}' {name}"),
+        );
+        ran.stdout.trim().to_owned()
+    };
+    let other = if host == "a" { "b" } else { "a" };
+    assert_eq!(
+        (state(host), state(other)),
+        ("true false".to_owned(), String::new())
+    );
+    counts(lab, host, name);
+    clean(lab, name);
+}
+
+/// The container moved: it runs on `to`, alone, and went on without a gap; nothing else was left.
+#[track_caller]
+pub fn migrated(lab: &Lab, name: &str, from: &str, to: &str, before: &Before) {
+    runs_alone(lab, name, to);
+    // Processes of the container itself moved too: the sum over both hosts stays.
+    let count = |text: &str| {
+        text.lines()
+            .filter(|line| line.starts_with("containerd-shim") || line.starts_with("transship"))
+            .count()
+    };
+    let now: usize = [from, to].iter().map(|host| count(&there(lab, host))).sum();
+    let then: usize = before.hosts.iter().map(|text| count(text)).sum();
+    assert_eq!(now, then, "processes");
+}
+
+/// How a migration ended that was to be killed; none if it was.
+pub struct Killed {
+    pub ended: Option<Ran>,
+}
+
+/// Runs a migration and kills transship itself (-9), some time after a phase began.
+pub fn killed(lab: &Lab, name: &str, phase: &str, after: std::time::Duration) -> Killed {
+    let mut child = lab
+        .transship(&[
+            "migrate", name, "--from", "a", "--to", "b", "--mode", "copy", "--json",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut talk = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said
+        .lines()
+        .last()
+        .is_some_and(|line| line.starts_with(phase))
+    {
+        assert_ne!(
+            talk.read_line(&mut said).unwrap(),
+            0,
+            "no phase {phase}: {said}"
+        );
+    }
+    std::thread::sleep(after);
+    let _ = child.kill();
+    let mut ran = Ran::of(child.wait_with_output().unwrap());
+    ran.stderr = said;
+    Killed {
+        ended: (ran.code != -1).then_some(ran),
+    }
+}
