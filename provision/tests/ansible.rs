@@ -6,19 +6,31 @@ use std::sync::LazyLock;
 
 static VARS: LazyLock<Value> = LazyLock::new(provision::ansible_vars);
 
-#[test]
-fn the_role_has_the_profiles_of_this_program() {
+/// A role is copied by itself, so it has files of its own; they are ours, unchanged.
+#[track_caller]
+fn same(file: &str, wanted: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../ansible/roles/transship_host/vars/profiles.json");
-    let wanted = serde_json::to_string_pretty(&*VARS).unwrap() + "\n";
+        .join("../ansible/roles/transship_host")
+        .join(file);
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, &wanted).unwrap();
+        std::fs::write(&path, wanted).unwrap();
     }
     let there = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         there == wanted,
-        "run UPDATE_DOCS=1 cargo test -p provision --test ansible"
+        "{file}: run UPDATE_DOCS=1 cargo test -p provision --test ansible"
     );
+}
+
+#[test]
+fn the_role_has_the_profiles_of_this_program() {
+    let wanted = serde_json::to_string_pretty(&*VARS).unwrap() + "\n";
+    same("vars/profiles.json", &wanted);
+}
+
+#[test]
+fn the_role_starts_docker_as_this_program_does() {
+    same("files/daemon.sh", include_str!("../src/daemon.sh"));
 }
 
 #[test]
