@@ -397,6 +397,28 @@ fn containers_that_cannot_be_moved_are_refused_with_the_fix() {
     lab.counter(name, "0.1", "--rm");
     refused("was started with --rm", "without --rm");
     lab.forget(name);
+    // Runtimes that only the source's engine knows; what mode copy brought has the one of ours.
+    let knows = |runtimes: &str, yes: bool| {
+        lab.ok(
+            "a",
+            &format!("cd /etc/docker; sed -i.before '1s|^{{|{{\"runtimes\":{{{runtimes}}},|' daemon.json; kill -HUP $(cat /run/docker.pid); for i in $(seq 300); do docker info -f '{{{{json .Runtimes}}}}' | grep -q other && now=true || now=false; [ $now = {yes} ] && break; sleep 0.1; done; mv daemon.json.before daemon.json; [ $now = {yes} ]"),
+        );
+    };
+    knows(
+        r#""transship":{"path":"runc"},"other":{"path":"runc"}"#,
+        true,
+    );
+    for (runtime, fix) in [
+        ("transship", "transship provision b"),
+        ("other", "\"runtimes\""),
+    ] {
+        lab.counter(name, "0.1", &format!("--runtime {runtime}"));
+        refused(&format!("subject has the OCI runtime {runtime}"), fix);
+        lab.is_as_before(name);
+    }
+    lab.forget(name);
+    // What is not set is left as it is.
+    knows("", false);
 }
 
 #[test]

@@ -308,10 +308,17 @@ impl Engine {
         }
     }
 
-    /// Whether a container can be created with this runtime now. Podman looks for it when it is told.
-    pub(crate) fn knows_runtime(&self, runtime: &str) -> bool {
+    /// Whether a container can be created with this runtime now; an empty name is the engine's default.
+    /// Podman looks for it when it is told, and so does Docker since 23.0 for the name of a containerd shim
+    /// or a path (docs.docker.com/engine/daemon/alternative-runtimes).
+    #[must_use]
+    pub fn creates_with(&self, runtime: &str) -> bool {
         match self {
-            Engine::Docker(docker) => docker.runtimes.iter().any(|known| known == runtime),
+            Engine::Docker(docker) => {
+                runtime.is_empty()
+                    || runtime.contains(['/', '.'])
+                    || docker.runtimes.iter().any(|known| known == runtime)
+            }
             Engine::Podman(_) => true,
         }
     }

@@ -3,8 +3,9 @@
 use crate::choice::{self, Engines};
 use crate::copy::{binds, lazy, subject, tcp};
 use crate::leftover;
+use crate::tarball::workflow;
 use crate::{Failure, Kind, Mode, Options, ask, space, tool};
-use engine::{Container, Docker, Engine, Kind as Which, Name};
+use engine::{Container, Engine, Kind as Which, Name};
 use host::{Cmd, Host, HostError};
 use serde_json::Value;
 use std::path::Path;
@@ -87,11 +88,12 @@ pub(crate) fn inspect(
             lazy::fetches(&**destination)?;
         }
     } else {
-        let from = checkpoints(&**source, &source_engine)?;
-        let to = checkpoints(&**destination, &destination_engine)?;
-        pair(source, destination, from, to)?;
-        suits(&**source, &source_engine, &container)?;
-        restorable(&**destination, &destination_engine, &container)?;
+        let from = workflow::checkpoints(&**source, &source_engine)?;
+        let to = workflow::checkpoints(&**destination, &destination_engine)?;
+        workflow::pair(source, destination, from, to)?;
+        workflow::suits(&**source, &source_engine, &container)?;
+        workflow::restorable(&**destination, &destination_engine, &container)?;
+        workflow::runtime(&**destination, &destination_engine, &container)?;
         dockers = Some((from, to));
     }
     let image = image(source, destination, &container, copies)?;
@@ -170,25 +172,6 @@ fn look(host: &dyn Host, mode: Mode) -> Result<Looked, Failure> {
     Ok(Looked { engines, identity })
 }
 
-/// Docker with checkpoints in its API, which mode tarball uses.
-fn checkpoints<'a>(host: &dyn Host, engine: &'a Engine) -> Result<&'a Docker, Failure> {
-    let on = host.name();
-    let Some(docker) = engine.docker() else {
-        return Err(Failure::refused(
-            on,
-            format!(
-                "mode tarball is a workflow of Docker, and the container on {on} is one of {}",
-                engine.kind()
-            ),
-        )
-        .fix("--mode copy"));
-    };
-    match docker.makes_checkpoints(on) {
-        Ok(()) => Ok(docker),
-        Err(error) => Err(Failure::from(error).fix(r#"or by hand: put "experimental": true into /etc/docker/daemon.json there, then: systemctl restart docker"#)),
-    }
-}
-
 /// CRIU is there and, by its own judgement, works on the running kernel.
 fn criu(host: &dyn Host) -> Result<(), Failure> {
     let name = host.name();
@@ -232,29 +215,6 @@ fn criu(host: &dyn Host) -> Result<(), Failure> {
     Err(failure)
 }
 
-/// The two engines understand each other's checkpoints.
-fn pair(
-    source: &Arc<dyn Host>,
-    destination: &Arc<dyn Host>,
-    from: &Docker,
-    to: &Docker,
-) -> Result<(), Failure> {
-    if from.restores_from_folder() == to.restores_from_folder() {
-        return Ok(());
-    }
-    Err(Failure::refused(
-        destination.name(),
-        format!(
-            "Docker {} on {} and Docker {} on {} write checkpoints of different forms: 17.10 and before, 17.11 and later",
-            from.version,
-            source.name(),
-            to.version,
-            destination.name()
-        ),
-    )
-    .fix(format!("transship provision {} {}", source.name(), destination.name())))
-}
-
 /// It runs; what an earlier migration left says more than that it is stopped.
 fn running(
     host: &dyn Host,
@@ -278,33 +238,6 @@ fn running(
             format!("{name} on {on} is not running: only a running container has a state to move"),
         )
         .fix(format!("on {on}: {program} start {name}"))
-    })
-}
-
-fn suits(host: &dyn Host, docker: &Engine, container: &Container) -> Result<(), Failure> {
-    let (on, name) = (host.name(), container.name());
-    if container.auto_remove() {
-        return Err(Failure::refused(
-            on,
-            format!("{name} on {on} was started with --rm: Docker would delete it as soon as it is frozen, and nothing could be undone"),
-        )
-        .fix(format!("start it without --rm, on {on}")));
-    }
-    restorable(host, docker, container)
-}
-
-/// Both engines must restore it: the destination's for the migration, the source's for the way back.
-fn restorable(host: &dyn Host, docker: &Engine, container: &Container) -> Result<(), Failure> {
-    docker.can_restore(container).map_err(|why| {
-        Failure::refused(
-            host.name(),
-            format!(
-                "{} cannot be restored on {}: {why}",
-                container.name(),
-                host.name()
-            ),
-        )
-        .fix(why.fix)
     })
 }
 

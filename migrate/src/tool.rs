@@ -7,7 +7,7 @@ use host::{Cmd, Host};
 use provision::{Binary, DAEMON_JSON, MergeError};
 
 /// The runtime's name in Docker's configuration.
-const RUNTIME: &str = runtime::REGISTERED;
+pub(crate) const RUNTIME: &str = runtime::REGISTERED;
 
 /// What a container is created with to get our runtime.
 pub(crate) fn runtime(engine: &Engine) -> &'static str {

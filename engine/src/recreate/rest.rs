@@ -101,7 +101,7 @@ fn runtime(from: &From, line: &mut Line) {
         return;
     }
     line.runtime = Some(runtime.to_owned());
-    if !from.engine.knows_runtime(runtime) {
+    if !from.engine.creates_with(runtime) {
         line.note(format!("the destination's engine has no runtime {runtime}"));
     }
 }

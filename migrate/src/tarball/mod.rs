@@ -9,6 +9,7 @@ mod back;
 mod clean;
 mod engine_phases;
 mod transfer;
+pub(crate) mod workflow;
 
 use crate::pipeline::Phases;
 use crate::{create::Create, prepare::Prepare, proof::Verify};
