@@ -27,7 +27,7 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "container.image",
                 Group::Container,
                 "Its image is at the destination with the same content",
-                "the image's id on both hosts. It fails where the image is missing or another one has its name",
+                "the image's id on both hosts. It warns where the image is missing or another one has its name: modes `copy` and `post-copy` bring it along, mode `tarball` does not",
                 "a restored program maps its files again and must find them as they were",
                 "`docker save IMAGE | ssh DESTINATION docker load`",
             ),
@@ -138,12 +138,16 @@ fn image(
     );
     match &answers.image {
         Some(id) if bare(id) == bare(wanted) => Outcome::ok(format!("{image} is there, the same")),
-        Some(id) => Outcome::fail(format!("{image} is another image there"))
-            .found(format!("{wanted} at the source, {id} at the destination"))
-            .fix(fix),
-        None => Outcome::fail(format!("{image} is not there"))
-            .found(format!("{} has no image of that name", host.name))
-            .fix(fix),
+        Some(id) => Outcome::warn(format!(
+            "{image} is another image there: mode tarball needs this one, modes that copy bring it along under that name"
+        ))
+        .found(format!("{wanted} at the source, {id} at the destination"))
+        .fix(fix),
+        None => Outcome::warn(format!(
+            "{image} is not there: mode tarball needs it, modes that copy bring it along"
+        ))
+        .found(format!("{} has no image of that name", host.name))
+        .fix(fix),
     }
 }
 
