@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::pipeline::{Doubt, Phase};
 use crate::prepare::{Which, remove_folder};
 use crate::{Failure, ask};
-use host::Cmd;
+use host::{Cmd, HostError};
 use std::time::Duration;
 
 /// How long an engine may take to notice that a killed container has ended.
@@ -84,9 +84,15 @@ fn end_source(context: &Context) -> Result<(), Failure> {
             r#"runc --root "$1" ps --format json "$2" | tr -c '0-9\n' ' ' | xargs kill -KILL"#;
         let root = context.source.engine.runc_root(context.container.runtime());
         host.text(&Cmd::changes("sh").args(["-c", script, "sh", &root, id.as_str()]))?;
-        host.text(&context.kind().unpause(&id))?;
+        // With cgroup v2 a signal ends what is frozen, and the engine finds nothing to thaw.
+        let unpause = context.kind().unpause(&id);
+        let thawed = host.run(&unpause)?;
         // With --rm the engine may have removed it by then.
-        ask::gone(&**host, &context.kind().wait_exit(&id, ENDS))?;
+        let ended = ask::gone(&**host, &context.kind().wait_exit(&id, ENDS));
+        if ended.is_err() && thawed.status != 0 {
+            return Err(HostError::failed(host.name(), &unpause, &thawed).into());
+        }
+        ended?;
     }
     for volume in named_volumes(context) {
         let script = r#"umask 077; mkdir -p "$1" && touch "$2""#;
