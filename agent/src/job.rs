@@ -47,7 +47,7 @@ pub struct Link {
     pub addresses: Vec<IpAddr>,
     /// Its port.
     pub port: u16,
-    /// BLAKE3 of its certificate.
+    /// BLAKE3 of its public key.
     pub fingerprint: String,
 }
 

@@ -14,6 +14,7 @@ mod pagemap;
 mod pages;
 mod serve;
 mod source;
+mod tls;
 mod tree;
 mod tunnel;
 mod watch;

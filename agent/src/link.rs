@@ -1,18 +1,14 @@
 //! The direct way between the two hosts: TLS 1.3 on a port of the destination.
 //!
-//! The destination makes a key for this one migration and tells its certificate's fingerprint over SSH;
-//! the source takes no other. The source in turn shows a token that both were told over SSH. So whoever
+//! The destination makes a key for this one migration and tells its fingerprint over SSH; the source
+//! takes no other. The source in turn shows a token that both were told over SSH. So whoever
 //! sits on the network can neither read, alter nor feed the stream; one who connects first is sent away.
 
 use crate::error::{AgentError, Result};
 use crate::job::{Link, Token};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, ServerConnection,
-    SignatureScheme, StreamOwned,
-};
+use crate::tls;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{BufReader, ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -27,7 +23,7 @@ const MEET: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Bytes read from the network at once.
 const BUFFER: usize = 256 * 1024;
-/// Certificates need a name; it means nothing here.
+/// A connection needs a name; it means nothing here.
 const NAME: &str = "transship";
 
 pub(crate) type Incoming = StreamOwned<ServerConnection, Buffered>;
@@ -142,21 +138,10 @@ impl Listener {
         ];
         let tcp = TcpListener::bind(&any[..]).map_err(failed)?;
         tcp.set_nonblocking(true).map_err(failed)?;
-        let key = rcgen::generate_simple_self_signed([NAME.to_owned()]).map_err(failed)?;
-        let certificate = key.cert.der().clone();
-        let fingerprint = blake3::hash(&certificate).to_string();
-        let secret = PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into());
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .and_then(|builder| {
-                builder
-                    .with_no_client_auth()
-                    .with_single_cert(vec![certificate], secret)
-            })
-            .map_err(failed)?;
+        let (config, fingerprint) = tls::server()?;
         Ok(Listener {
             tcp,
-            config: Arc::new(config),
+            config,
             fingerprint,
         })
     }
@@ -224,18 +209,7 @@ pub(crate) fn connect(link: &Link, token: &Token) -> Result<Outgoing> {
 
 /// The same, counted together with others.
 pub(crate) fn connect_counted(link: &Link, token: &Token, wire: Arc<Wire>) -> Result<Outgoing> {
-    let provider = ring::default_provider();
-    let verifier = Arc::new(Pinned {
-        fingerprint: link.fingerprint.clone(),
-        provider: provider.clone(),
-    });
-    let config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(failed)?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    let config = Arc::new(config);
+    let config = tls::client(&link.fingerprint)?;
     let mut why = failed("the destination has no address");
     for address in &link.addresses {
         let address = SocketAddr::new(*address, link.port);
@@ -264,59 +238,6 @@ fn one(
         .map_err(failed)?;
     limits(&stream.sock.tcp, SILENCE)?;
     Ok(stream)
-}
-
-/// Takes one certificate and no other.
-#[derive(Debug)]
-struct Pinned {
-    fingerprint: String,
-    provider: CryptoProvider,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        if blake3::hash(certificate).to_string() == self.fingerprint {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::CertificateError::UnknownIssuer.into())
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("only TLS 1.3 is spoken here".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }
 
 #[cfg(test)]
