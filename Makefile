@@ -10,6 +10,9 @@ STATIC_TARGET := x86_64-unknown-linux-gnu
 # libcrypto are those of OPENSSL_init_crypto, so that libssl, which nothing else calls, stays out.
 STATIC_FLAGS := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs,--icf=safe \
 	-C link-arg=-Wl,--defsym=OPENSSL_init_ssl=OPENSSL_init_crypto
+# Of zstd only its quickest level is used: the other match finders, the decoder's variants and its error texts stay out.
+ZSTD_FLAGS := $(foreach way,DFAST GREEDY LAZY LAZY2 BTLAZY2 BTOPT BTULTRA,-DZSTD_EXCLUDE_$(way)_BLOCK_COMPRESSOR) \
+	-DHUF_FORCE_DECOMPRESS_X1 -DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT -DZSTD_STRIP_ERROR_STRINGS=1 -DDYNAMIC_BMI2=0
 # Set it to a folder outside the clone and a second clone builds in a fraction of the time.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
@@ -56,7 +59,7 @@ dist: packages ## The static binary, dist/transship
 	mkdir -p "$$CARGO_TARGET_DIR/openssl"
 	cp "$$(gcc -print-file-name=libssl.a)" "$$(gcc -print-file-name=libcrypto.a)" "$$CARGO_TARGET_DIR/openssl"
 	objcopy -R .eh_frame -R .rela.eh_frame "$$CARGO_TARGET_DIR/openssl/libcrypto.a"
-	RUSTFLAGS="$(STATIC_FLAGS)" OPENSSL_STATIC=1 OPENSSL_INCLUDE_DIR=/usr/include OPENSSL_LIB_DIR="$$CARGO_TARGET_DIR/openssl" \
+	RUSTFLAGS="$(STATIC_FLAGS)" CFLAGS_x86_64_unknown_linux_gnu="$(ZSTD_FLAGS)" OPENSSL_STATIC=1 OPENSSL_INCLUDE_DIR=/usr/include OPENSSL_LIB_DIR="$$CARGO_TARGET_DIR/openssl" \
 		cargo build --release --target $(STATIC_TARGET) --bin transship
 	mkdir -p dist
 	cp "$$CARGO_TARGET_DIR/$(STATIC_TARGET)/release/transship" dist/transship

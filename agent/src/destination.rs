@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io::{BufRead, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn receive(
     let lazy = job.lazy_seconds.is_some();
     let accepted = std::thread::spawn(move || {
         let listener = listener?;
-        let first = listener.accept(&token)?;
+        let first = listener.accept_lanes(&token)?;
         if lazy {
             std::thread::spawn(move || come_again(&listener, &token.of_pages(), &offer));
         }
@@ -66,10 +66,11 @@ pub fn receive(
             let stream = accepted
                 .join()
                 .map_err(|_| AgentError::Other("the thread that listens ended".into()))??;
-            let tcp = stream
-                .sock
-                .tcp()
-                .try_clone()
+            let connections: Vec<TcpStream> = stream
+                .lanes()
+                .iter()
+                .map(|lane| lane.sock.tcp().try_clone())
+                .collect::<std::io::Result<_>>()
                 .map_err(AgentError::receiving)?;
             let shared = Arc::<Shared>::default();
             let hearing = Arc::clone(&shared);
@@ -77,7 +78,9 @@ pub fn receive(
             // the container has gone on here.
             std::thread::spawn(move || {
                 listen(&mut from, &hearing);
-                let _ = tcp.shutdown(std::net::Shutdown::Both);
+                for tcp in connections {
+                    let _ = tcp.shutdown(std::net::Shutdown::Both);
+                }
             });
             let lazy = job.lazy_seconds.map(|seconds| Pages {
                 limit: Duration::from_secs(seconds),

@@ -1,11 +1,14 @@
 //! The stream between the two hosts: frames, each a kind, a length and that many bytes.
 //!
 //! Everything that was sent is hashed on the one side and on the other; [`Frame::Sum`] says what it must
-//! be, so no pipe, disk buffer or program between the two can change a byte unnoticed.
+//! be, so no pipe, disk buffer or program between the two can change a byte unnoticed. What is hashed, and
+//! counted, are frames as they are before they are compressed and after they were unpacked.
 
 use crate::error::{AgentError, Result};
+use crate::pace::{How, Pace};
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
+use std::time::Instant;
 
 /// Largest payload: a chunk of a file with its header, or a message. What claims more is no frame.
 const MOST: usize = (1 << 20) + 4096;
@@ -16,6 +19,13 @@ const MESSAGE: u8 = 1;
 const DATA: u8 = 2;
 const SUM: u8 = 3;
 const EVENT: u8 = 4;
+/// A frame of data whose bytes are compressed: file, offset, how many they are, and zstd's frame.
+const PACKED: u8 = 5;
+
+/// What is smaller is not compressed: its header and the call cost as much.
+const SMALL: usize = 4096;
+/// zstd's quickest of the usual levels; the release build has no other.
+const LEVEL: i32 = 1;
 
 /// Owner, mode, times and extended attributes of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +92,22 @@ pub(crate) struct Sender<W> {
     to: W,
     hash: blake3::Hasher,
     bytes: u64,
+    pace: Pace,
+    packer: Option<Packer>,
+}
+
+struct Packer {
+    zstd: zstd_safe::CCtx<'static>,
+    buffer: Vec<u8>,
+}
+
+/// What a frame begins with.
+fn header(kind: u8, parts: &[&[u8]]) -> Result<[u8; 5]> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let length = u32::try_from(length).map_err(|_| AgentError::stream("a frame too long"))?;
+    let mut header = [kind, 0, 0, 0, 0];
+    header[1..].copy_from_slice(&length.to_le_bytes());
+    Ok(header)
 }
 
 impl<W: Write> Sender<W> {
@@ -90,24 +116,28 @@ impl<W: Write> Sender<W> {
             to,
             hash: blake3::Hasher::new(),
             bytes: 0,
+            pace: Pace::new(),
+            packer: None,
         }
     }
 
-    /// Bytes sent so far.
+    /// Bytes sent so far, before they were compressed.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    fn frame(&mut self, kind: u8, parts: &[&[u8]], counted: bool) -> Result<()> {
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        let mut header = [kind, 0, 0, 0, 0];
-        let length = u32::try_from(length).map_err(|_| AgentError::stream("a frame too long"))?;
-        header[1..].copy_from_slice(&length.to_le_bytes());
+    fn count(&mut self, kind: u8, parts: &[&[u8]]) -> Result<()> {
+        let header = header(kind, parts)?;
         for part in [&header[..]].iter().chain(parts) {
-            if counted {
-                self.hash.update(part);
-                self.bytes += part.len() as u64;
-            }
+            self.hash.update(part);
+            self.bytes += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, kind: u8, parts: &[&[u8]]) -> Result<()> {
+        let header = header(kind, parts)?;
+        for part in [&header[..]].iter().chain(parts) {
             self.to.write_all(part).map_err(AgentError::sending)?;
         }
         Ok(())
@@ -118,15 +148,42 @@ impl<W: Write> Sender<W> {
         if bytes.len() > MOST {
             return Err(AgentError::stream("a file with too many attributes"));
         }
-        self.frame(MESSAGE, &[&bytes], true)
+        self.count(MESSAGE, &[&bytes])?;
+        self.write(MESSAGE, &[&bytes])
     }
 
+    /// Bytes of a file, compressed where that is quicker.
     pub fn data(&mut self, id: u32, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.frame(
-            DATA,
-            &[&id.to_le_bytes(), &offset.to_le_bytes(), bytes],
-            true,
-        )
+        let (id, offset) = (id.to_le_bytes(), offset.to_le_bytes());
+        let plain: [&[u8]; 3] = [&id, &offset, bytes];
+        self.count(DATA, &plain)?;
+        if bytes.len() < SMALL {
+            return self.write(DATA, &plain);
+        }
+        if self.pace.next() == How::Plain {
+            let begun = Instant::now();
+            self.write(DATA, &plain)?;
+            self.pace.plain(bytes.len(), begun.elapsed());
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut packer = self.packer.take().map_or_else(Packer::new, Ok)?;
+        let packed = packer.pack(bytes)?;
+        let compressing = begun.elapsed();
+        let begun = Instant::now();
+        let length = u32::try_from(bytes.len()).map_err(AgentError::stream)?;
+        // What does not shrink goes as it is.
+        let sent = if packed.len() < bytes.len() {
+            self.write(PACKED, &[&id, &offset, &length.to_le_bytes(), packed])?;
+            packed.len()
+        } else {
+            self.write(DATA, &plain)?;
+            bytes.len()
+        };
+        self.pace
+            .packed(bytes.len(), sent, compressing, begun.elapsed());
+        self.packer = Some(packer);
+        Ok(())
     }
 
     /// Ends a pass: says so, and what everything so far must hash to.
@@ -134,17 +191,34 @@ impl<W: Write> Sender<W> {
         self.message(&Message::Pass { last })?;
         let hash = *self.hash.clone().finalize().as_bytes();
         let bytes = self.bytes;
-        self.frame(SUM, &[&bytes.to_le_bytes(), &hash], false)?;
+        self.write(SUM, &[&bytes.to_le_bytes(), &hash])?;
         self.flush()
     }
 
     pub fn event(&mut self, json: &[u8]) -> Result<()> {
-        self.frame(EVENT, &[json], false)?;
+        self.write(EVENT, &[json])?;
         self.flush()
     }
 
     pub fn flush(&mut self) -> Result<()> {
         self.to.flush().map_err(AgentError::sending)
+    }
+}
+
+impl Packer {
+    fn new() -> Result<Self> {
+        let zstd = zstd_safe::CCtx::try_create()
+            .ok_or_else(|| AgentError::Other("no memory for the compressor".into()))?;
+        let buffer = vec![0; zstd_safe::compress_bound(CHUNK)];
+        Ok(Packer { zstd, buffer })
+    }
+
+    fn pack(&mut self, bytes: &[u8]) -> Result<&[u8]> {
+        let n = self
+            .zstd
+            .compress(&mut self.buffer[..], bytes, LEVEL)
+            .map_err(|code| AgentError::Other(format!("zstd: error {code}")))?;
+        Ok(&self.buffer[..n])
     }
 }
 
@@ -154,6 +228,9 @@ pub(crate) struct Receiver<R> {
     hash: blake3::Hasher,
     bytes: u64,
     buffer: Vec<u8>,
+    /// A frame of data as it was before it was compressed.
+    unpacked: Vec<u8>,
+    zstd: Option<zstd_safe::DCtx<'static>>,
 }
 
 impl<R: Read> Receiver<R> {
@@ -163,18 +240,27 @@ impl<R: Read> Receiver<R> {
             hash: blake3::Hasher::new(),
             bytes: 0,
             buffer: Vec::new(),
+            unpacked: Vec::new(),
+            zstd: None,
         }
     }
 
+    /// Bytes received so far, after they were unpacked.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// The next frame; a [`Frame::Sum`] is compared here. None at the end of the stream.
     pub fn next(&mut self) -> Result<Option<Frame<'_>>> {
-        let Some((kind, header)) = read_frame(&mut self.from, &mut self.buffer)? else {
+        let Some((mut kind, mut header)) = read_frame(&mut self.from, &mut self.buffer)? else {
             return Ok(None);
         };
+        if kind == PACKED {
+            self.unpack()?;
+            std::mem::swap(&mut self.buffer, &mut self.unpacked);
+            kind = DATA;
+            header = self::header(DATA, &[&self.buffer])?;
+        }
         if matches!(kind, MESSAGE | DATA) {
             self.hash.update(&header);
             self.hash.update(&self.buffer);
@@ -209,6 +295,37 @@ impl<R: Read> Receiver<R> {
         };
         Ok(Some(frame))
     }
+}
+
+impl<R> Receiver<R> {
+    /// Unpacks the frame that was read.
+    fn unpack(&mut self) -> Result<()> {
+        let (place, length, packed) = packed(&self.buffer)?;
+        if length > CHUNK {
+            return Err(AgentError::stream(format!("a chunk of {length} bytes")));
+        }
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            none => none.insert(
+                zstd_safe::DCtx::try_create()
+                    .ok_or_else(|| AgentError::Other("no memory to unpack".into()))?,
+            ),
+        };
+        self.unpacked.resize(place.len() + length, 0);
+        let (head, bytes) = self.unpacked.split_at_mut(place.len());
+        head.copy_from_slice(&place);
+        match zstd.decompress(bytes, packed) {
+            Ok(n) if n == length => Ok(()),
+            _ => Err(AgentError::stream("a chunk that cannot be unpacked")),
+        }
+    }
+}
+
+/// A packed frame's file and offset, how many bytes it stands for, and what they were packed to.
+fn packed(payload: &[u8]) -> Result<([u8; 12], usize, &[u8])> {
+    let (place, rest) = split::<12>(payload)?;
+    let (length, packed) = split(rest)?;
+    Ok((place, u32::from_le_bytes(length) as usize, packed))
 }
 
 fn split<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8])> {
@@ -247,7 +364,7 @@ fn read_frame(from: &mut impl Read, buffer: &mut Vec<u8>) -> Result<Option<(u8, 
 pub enum Passing {
     /// An event of the sender: JSON. It is for the carrier.
     Event(Vec<u8>),
-    /// So many bytes for the receiver.
+    /// So many bytes for the receiver, counted as they are when unpacked.
     Bytes(u64),
 }
 
@@ -268,92 +385,15 @@ pub fn carry(
     }
     to.write_all(&header).map_err(AgentError::sending)?;
     to.write_all(buffer).map_err(AgentError::sending)?;
-    Ok(Some(Passing::Bytes((header.len() + buffer.len()) as u64)))
+    let payload = match kind {
+        PACKED => {
+            let (place, length, _) = packed(buffer)?;
+            place.len() + length
+        }
+        _ => buffer.len(),
+    };
+    Ok(Some(Passing::Bytes((header.len() + payload) as u64)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stream() -> Vec<u8> {
-        let mut sender = Sender::new(Vec::new());
-        sender.message(&Message::Close { id: 7, size: 9 }).unwrap();
-        sender.event(b"{}").unwrap();
-        sender.data(7, 4, b"hello").unwrap();
-        sender.pass(true).unwrap();
-        sender.to
-    }
-
-    #[test]
-    fn what_is_sent_is_received() {
-        let stream = stream();
-        let mut receiver = Receiver::new(&stream[..]);
-        assert!(matches!(
-            receiver.next().unwrap(),
-            Some(Frame::Message(Message::Close { id: 7, size: 9 }))
-        ));
-        assert!(matches!(receiver.next().unwrap(), Some(Frame::Event)));
-        assert!(matches!(
-            receiver.next().unwrap(),
-            Some(Frame::Data {
-                id: 7,
-                offset: 4,
-                bytes: b"hello"
-            })
-        ));
-        assert!(matches!(
-            receiver.next().unwrap(),
-            Some(Frame::Message(Message::Pass { last: true }))
-        ));
-        assert!(matches!(receiver.next().unwrap(), Some(Frame::Sum)));
-        assert!(receiver.next().unwrap().is_none());
-    }
-
-    #[test]
-    fn the_carrier_takes_events_out_and_the_sum_still_holds() {
-        let stream = stream();
-        let (mut from, mut to, mut buffer) = (&stream[..], Vec::new(), Vec::new());
-        let mut events = 0;
-        while let Some(passing) = carry(&mut from, &mut to, &mut buffer).unwrap() {
-            events += u32::from(matches!(passing, Passing::Event(_)));
-        }
-        assert_eq!(events, 1);
-        let mut receiver = Receiver::new(&to[..]);
-        while receiver.next().unwrap().is_some() {}
-        assert!(to.len() < stream.len());
-    }
-
-    #[test]
-    fn every_flipped_bit_is_noticed() {
-        let good = stream();
-        let at = good.windows(2).position(|two| two == b"{}").unwrap();
-        let event = at - 5..at + 2;
-        for byte in 0..good.len() {
-            let mut bad = good.clone();
-            bad[byte] ^= 1;
-            let mut receiver = Receiver::new(&bad[..]);
-            let mut sums = 0;
-            let broken = loop {
-                match receiver.next() {
-                    Err(_) => break true,
-                    Ok(None) => break false,
-                    Ok(Some(Frame::Sum)) => sums += 1,
-                    Ok(Some(_)) => {}
-                }
-            };
-            // An event is for the carrier alone; and where no sum came, nothing is complete.
-            let in_event = event.contains(&byte);
-            assert!(broken || sums == 0 || in_event, "byte {byte}");
-        }
-    }
-
-    #[test]
-    fn a_cut_stream_is_noticed() {
-        let good = stream();
-        let mut receiver = Receiver::new(&good[..good.len() - 3]);
-        assert!(
-            std::iter::from_fn(|| receiver.next().map(|frame| frame.map(drop)).transpose())
-                .any(|next| next.is_err())
-        );
-    }
-}
+mod tests;

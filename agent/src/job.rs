@@ -34,6 +34,13 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
+    /// What is shown for one more connection of the same stream.
+    pub(crate) fn of_lane(&self, lane: u8) -> Token {
+        let mut words = self.0.to_vec();
+        words.push(lane);
+        Token(blake3::derive_key("transship lane", &words))
+    }
+
     /// What is shown for the connection that carries pages on demand.
     pub(crate) fn of_pages(&self) -> Token {
         Token(blake3::derive_key("transship pages", &self.0))

@@ -6,6 +6,7 @@
 
 use crate::error::{AgentError, Result};
 use crate::job::{Link, Token};
+use crate::lanes::{self, Joined, Split};
 use crate::tls;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
@@ -52,6 +53,8 @@ pub(crate) type Outgoing = StreamOwned<ClientConnection, Counted>;
 pub(crate) struct Counted {
     tcp: TcpStream,
     wire: Arc<Wire>,
+    /// How long it took to connect, which is a round trip.
+    round_trip: Duration,
 }
 
 /// Bytes on the wire, encryption included.
@@ -65,13 +68,6 @@ impl Wire {
     /// Sent and received so far.
     pub fn bytes(&self) -> (u64, u64) {
         (self.sent.load(Relaxed), self.received.load(Relaxed))
-    }
-}
-
-impl Counted {
-    /// The count, which outlives the connection.
-    pub fn wire(&self) -> Arc<Wire> {
-        Arc::clone(&self.wire)
     }
 }
 
@@ -169,6 +165,21 @@ impl Listener {
         Err(why)
     }
 
+    /// Takes the connections of one stream, as many as the source wants.
+    pub fn accept_lanes(&self, token: &Token) -> Result<Joined<Incoming>> {
+        let mut first = self.accept(token)?;
+        let mut count = [0];
+        first.read_exact(&mut count).map_err(failed)?;
+        let [count @ 1..=lanes::MOST] = count else {
+            return Err(failed("it wants more connections than there can be"));
+        };
+        let mut all = vec![first];
+        for lane in 1..count {
+            all.push(self.accept(&token.of_lane(lane))?);
+        }
+        Ok(Joined::new(all))
+    }
+
     /// The next that shows the token, if somebody came.
     pub fn next(&self, token: &Token) -> Result<Option<Incoming>> {
         match self.tcp.accept() {
@@ -202,12 +213,36 @@ fn limits(tcp: &TcpStream, limit: Duration) -> Result<()> {
         .map_err(failed)
 }
 
-/// Connects to the destination, at the first of its addresses that answers with its key.
-pub(crate) fn connect(link: &Link, token: &Token) -> Result<Outgoing> {
-    connect_counted(link, token, Arc::default())
+/// Connects to the destination with as many connections as `lanes` says for the round trip.
+pub(crate) fn connect_lanes(
+    link: &Link,
+    token: &Token,
+    lanes: fn(Duration) -> u8,
+) -> Result<(Split<Outgoing>, Arc<Wire>)> {
+    let wire = Arc::<Wire>::default();
+    let mut first = connect_counted(link, token, Arc::clone(&wire))?;
+    let count = lanes(first.sock.round_trip);
+    first
+        .write_all(&[count])
+        .and_then(|()| first.flush())
+        .map_err(failed)?;
+    let here = Link {
+        addresses: vec![first.sock.tcp.peer_addr().map_err(failed)?.ip()],
+        ..link.clone()
+    };
+    let mut all = vec![first];
+    for lane in 1..count {
+        all.push(connect_counted(
+            &here,
+            &token.of_lane(lane),
+            Arc::clone(&wire),
+        )?);
+    }
+    Ok((Split::new(all), wire))
 }
 
-/// The same, counted together with others.
+/// Connects to the destination, at the first of its addresses that answers with its key; counted together
+/// with others.
 pub(crate) fn connect_counted(link: &Link, token: &Token, wire: Arc<Wire>) -> Result<Outgoing> {
     let config = tls::client(&link.fingerprint)?;
     let mut why = failed("the destination has no address");
@@ -227,11 +262,20 @@ fn one(
     token: &Token,
     wire: Arc<Wire>,
 ) -> Result<Outgoing> {
+    let begun = Instant::now();
     let tcp = TcpStream::connect_timeout(&address, CONNECT).map_err(failed)?;
+    let round_trip = begun.elapsed();
     limits(&tcp, CONNECT)?;
     let name = ServerName::try_from(NAME).map_err(failed)?;
     let connection = ClientConnection::new(Arc::clone(config), name).map_err(failed)?;
-    let mut stream = StreamOwned::new(connection, Counted { tcp, wire });
+    let mut stream = StreamOwned::new(
+        connection,
+        Counted {
+            tcp,
+            wire,
+            round_trip,
+        },
+    );
     stream
         .write_all(&token.0)
         .and_then(|()| stream.flush())
@@ -241,102 +285,4 @@ fn one(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn here(listener: &Listener) -> Link {
-        listener.link(vec![Ipv4Addr::LOCALHOST.into()]).unwrap()
-    }
-
-    #[test]
-    fn the_two_find_each_other_and_strangers_are_sent_away() {
-        let listener = Listener::open().unwrap();
-        let link = here(&listener);
-        let token = Token([7; 32]);
-        let received = std::thread::scope(|scope| {
-            let accepted = scope.spawn(|| listener.accept(&token).unwrap());
-            // One who does not know the token, and one who speaks no TLS, come first.
-            let _stranger = connect(&link, &Token([8; 32]));
-            TcpStream::connect((Ipv4Addr::LOCALHOST, link.port))
-                .unwrap()
-                .write_all(b"GET / HTTP/1.0\r\n\r\n")
-                .unwrap();
-            let mut stream = connect(&link, &token).unwrap();
-            stream.write_all(&[5; 100_000]).unwrap();
-            stream.flush().unwrap();
-            let mut received = vec![0; 100_000];
-            accepted.join().unwrap().read_exact(&mut received).unwrap();
-            received
-        });
-        assert!(received.iter().all(|byte| *byte == 5));
-    }
-
-    /// Passes everything on between a client and `port`, and changes the byte at `at` that the client sends.
-    fn meddler(port: u16, at: usize) -> u16 {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let own = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            let (mut client, _) = listener.accept().unwrap();
-            let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-            let (mut back, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            std::thread::spawn(move || std::io::copy(&mut back, &mut to));
-            let (mut buffer, mut passed) = ([0; 4096], 0);
-            while let Ok(n @ 1..) = client.read(&mut buffer) {
-                if (passed..passed + n).contains(&at) {
-                    buffer[at - passed] ^= 1;
-                }
-                passed += n;
-                if server.write_all(&buffer[..n]).is_err() {
-                    break;
-                }
-            }
-            let _ = server.shutdown(std::net::Shutdown::Write);
-        });
-        own
-    }
-
-    #[test]
-    fn an_altered_byte_ends_the_connection() {
-        let token = Token([7; 32]);
-        // Far behind the handshake.
-        for at in [5_000, 60_000] {
-            let listener = Listener::open().unwrap();
-            let mut link = here(&listener);
-            link.port = meddler(link.port, at);
-            let arrived = std::thread::scope(|scope| {
-                let accepted = scope.spawn(|| listener.accept(&token).unwrap());
-                let mut stream = connect(&link, &token).unwrap();
-                let _ = stream
-                    .write_all(&[5; 100_000])
-                    .and_then(|()| stream.flush());
-                let _ = stream.sock.tcp.shutdown(std::net::Shutdown::Write);
-                let mut arrived = Vec::new();
-                let read = accepted.join().unwrap().read_to_end(&mut arrived);
-                assert!(read.is_err(), "byte {at}");
-                arrived
-            });
-            // What was let through before is what was sent.
-            assert!(arrived.len() < at && arrived.iter().all(|byte| *byte == 5));
-        }
-    }
-
-    #[test]
-    fn another_key_is_refused() {
-        let (listener, other) = (Listener::open().unwrap(), Listener::open().unwrap());
-        let mut link = here(&listener);
-        link.fingerprint = here(&other).fingerprint;
-        let token = Token([7; 32]);
-        std::thread::scope(|scope| {
-            let accepted = scope.spawn(|| {
-                let (tcp, _) = loop {
-                    if let Ok(found) = listener.tcp.accept() {
-                        break found;
-                    }
-                };
-                listener.greet(tcp, &token).is_err()
-            });
-            assert!(connect(&link, &token).is_err());
-            assert!(accepted.join().unwrap());
-        });
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ use crate::error::{AgentError, Result};
 use crate::frame::Sender;
 use crate::images::Images;
 use crate::job::{Event, FREEZE, STOP, SendJob, Serve, command};
+use crate::lanes;
 use crate::link::{self, Wire};
 use crate::log::Log;
 use crate::serve::{self, Dump};
@@ -43,12 +44,11 @@ pub fn send(job: &SendJob, control: &mut dyn BufRead, out: impl Write + Send) ->
     let direct = job
         .link
         .as_ref()
-        .and_then(|(link, token)| link::connect(link, token).ok());
+        .and_then(|(link, token)| link::connect_lanes(link, token, lanes::count).ok());
     let connected = direct.is_some();
     tell(&mut out, Event::Connected { direct: connected })?;
     match direct {
-        Some(stream) => {
-            let wire = stream.sock.wire();
+        Some((stream, wire)) => {
             let mut to = Sender::new(BufWriter::with_capacity(BUFFER, stream));
             go(job, control, &mut to, Some((&mut out, &wire)))
         }

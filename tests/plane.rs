@@ -1,0 +1,142 @@
+//! How bytes go from host to host in mode copy: directly or through SSH, as they are or compressed. What
+//! arrives is the same, and only the way that was meant carries it.
+
+mod support;
+
+use serde_json::Value;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use support::copy::copy;
+use support::{Lab, fits_schema};
+
+/// MiB of the process that moves, half of them noise to a compressor.
+const MIB: u64 = 64;
+/// MiB of text that it wrote.
+const TEXT: u64 = 32;
+
+/// One test at a time: they change the link between the hosts.
+fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    static LAB: OnceLock<Option<Lab>> = OnceLock::new();
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = LAB.get_or_init(|| Lab::up("plane", "10.112.0.0/24", "docker-26"));
+    let lab = lab.as_ref()?;
+    open_again(lab);
+    Some((turn, lab))
+}
+
+/// Takes back what a test did to the link, or an earlier run of it that failed.
+fn open_again(lab: &Lab) {
+    for host in ["a", "b"] {
+        lab.ok(
+            host,
+            "tc qdisc del dev eth0 root 2>/dev/null; nft delete table ip closed 2>/dev/null; true",
+        );
+    }
+}
+
+/// A process that watches over its own pages, and a file of text in its root.
+fn hog(lab: &Lab, name: &str) {
+    lab.forget(name);
+    lab.ok(
+        "a",
+        &format!(
+            "docker run -d --name {name} busybox hog {MIB} >/dev/null; until docker logs {name} | grep -q .; do sleep 0.1; done; docker exec {name} sh -c 'seq 99999999 | head -c {TEXT}m > /text'"
+        ),
+    );
+}
+
+fn text(lab: &Lab, host: &str, name: &str) -> String {
+    lab.ok(host, &format!("docker exec {name} md5sum /text"))
+}
+
+/// All its pages are what they were.
+#[track_caller]
+fn whole(lab: &Lab, host: &str, name: &str) {
+    let count = format!("docker logs {name} | grep -cE 'checked|corrupt'");
+    let said = lab.ok(
+        host,
+        &format!(
+            "had=$({count}); docker kill -s USR1 {name} >/dev/null; until [ $({count}) -gt $had ]; do docker inspect -f '{{{{.State.Running}}}}' {name} | grep -q true || exit 1; sleep 0.1; done; docker logs {name} | grep -E 'checked|corrupt' | tail -1"
+        ),
+    );
+    assert_eq!(said, format!("checked {} pages", MIB * 256));
+}
+
+/// Moves it, compares, and says what the report says.
+#[track_caller]
+fn moved(lab: &Lab, name: &str, from: &str, to: &str) -> Value {
+    let before = text(lab, from, name);
+    let report = copy(lab, name, from, to, &["--json"]).expect(0).json();
+    fits_schema(&report, "migrate");
+    assert_eq!(text(lab, to, name), before);
+    whole(lab, to, name);
+    lab.nothing_left(name);
+    report
+}
+
+/// Bytes of files and memory that a migration moved, before compression.
+fn moved_bytes(report: &Value) -> u64 {
+    let of = |name: &str| {
+        let phases = report["phases"].as_array().unwrap();
+        let phase = phases.iter().find(|phase| phase["name"] == name).unwrap();
+        phase["bytes"].as_u64().unwrap()
+    };
+    of("files") + of("move")
+}
+
+#[test]
+fn a_slow_link_is_given_compressed_bytes() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "slow";
+    hog(lab, name);
+    // Slower than any compressor, though builds for tests have a slow one.
+    lab.ok(
+        "a",
+        "tc qdisc replace dev eth0 root tbf rate 100mbit burst 64kb latency 50ms",
+    );
+    let report = moved(lab, name, "a", "b");
+    let (bytes, sent) = (moved_bytes(&report), report["bytes_sent"].as_u64().unwrap());
+    assert!(bytes > (MIB + TEXT) << 20, "{report:#}");
+    assert!(sent < bytes * 4 / 5, "{sent} of {bytes}: {report:#}");
+    open_again(lab);
+    // Back without a limit: whatever it decides, the same arrives.
+    let report = moved(lab, name, "b", "a");
+    assert!(moved_bytes(&report) > (MIB + TEXT) << 20, "{report:#}");
+    lab.forget(name);
+}
+
+/// Bytes that this machine itself got from the lab's hosts: what is between them alone is not counted.
+fn came_here(lab: &Lab) -> u64 {
+    let path = format!("/sys/class/net/ts-{}/statistics/rx_bytes", lab.name);
+    std::fs::read_to_string(path)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn data_passes_by_the_third_machine_unless_no_port_can_be_reached() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "third";
+    hog(lab, name);
+    // The machine that runs this is neither of the two hosts.
+    let before = came_here(lab);
+    moved(lab, name, "a", "b");
+    let came = came_here(lab) - before;
+    assert!(came < 8 << 20, "{came} bytes came here");
+    // A firewall that lets SSH alone through, as many do; without an answer.
+    lab.ok(
+        "a",
+        "nft add table ip closed; nft 'add chain ip closed c { type filter hook input priority -500; }'; nft add rule ip closed c ip saddr 10.112.0.3 tcp flags '& (syn|ack) == syn' tcp dport != 22 drop",
+    );
+    let before = came_here(lab);
+    moved(lab, name, "b", "a");
+    let came = came_here(lab) - before;
+    let least = (MIB / 2) << 20;
+    assert!(came > least, "{came} bytes came here");
+    let dropped = lab.ok("a", "nft list table ip closed");
+    assert!(dropped.contains("drop"), "{dropped}");
+    open_again(lab);
+    lab.forget(name);
+}
