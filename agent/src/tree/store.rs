@@ -4,7 +4,7 @@ use super::{OPAQUE, OVERLAY, attributes, is_whiteout};
 use crate::error::{AgentError, Result};
 use crate::frame::{Meta, What};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chmodat, chownat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chmodat, chownat, fstat,
     ftruncate, linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
@@ -32,6 +32,9 @@ pub(crate) struct Store {
     open: HashMap<u32, Open>,
     /// Folders get their times last: each file made in them changes these.
     folders: Vec<(Vec<u8>, Meta)>,
+    /// The times of folders in which something was made or removed, of which nothing need be told: a file
+    /// that was only written to is made anew here, but not where it came from.
+    touched: HashMap<Vec<u8>, (i64, u32)>,
 }
 
 struct Open {
@@ -55,6 +58,7 @@ impl Store {
             style,
             open: HashMap::new(),
             folders: Vec::new(),
+            touched: HashMap::new(),
         })
     }
 
@@ -90,9 +94,29 @@ impl Store {
         Ok((folder, OsStr::from_bytes(last).to_owned()))
     }
 
+    /// Keeps in mind when a folder was changed, before something in it is.
+    fn touch(&mut self, folder: &OwnedFd, path: &[u8]) -> Result<()> {
+        let above = path
+            .iter()
+            .rposition(|byte| *byte == b'/')
+            .map_or(&[][..], |at| &path[..at]);
+        // What takes this path's place has times of its own.
+        self.touched.remove(path);
+        if !path.is_empty() && !self.touched.contains_key(above) {
+            let stat = fstat(folder).map_err(|error| self.failed(above, error))?;
+            let time = (
+                stat.st_mtime,
+                u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+            );
+            self.touched.insert(above.to_vec(), time);
+        }
+        Ok(())
+    }
+
     /// Makes a file of any sort anew; the bytes of a regular one follow.
     pub fn entry(&mut self, path: Vec<u8>, mut meta: Meta, what: What) -> Result<()> {
         let (folder, name) = self.parent(&path)?;
+        self.touch(&folder, &path)?;
         let mut opaque = false;
         if self.style == Style::Merged {
             if let What::Node(device) = what
@@ -125,7 +149,7 @@ impl Store {
             }
             What::Symlink(_) | What::Node(_) => {
                 self.attributes(&folder, &name, &path, &meta)?;
-                self.times(&folder, &name, &path, &meta)
+                self.times(&folder, &name, &path, meta.mtime)
             }
         }
     }
@@ -195,7 +219,7 @@ impl Store {
         ftruncate(&open.file, size).map_err(|error| self.failed(&open.path, error))?;
         let (folder, name) = self.parent(&open.path)?;
         self.attributes(&folder, &name, &open.path, &open.meta)?;
-        self.times(&folder, &name, &open.path, &open.meta)
+        self.times(&folder, &name, &open.path, open.meta.mtime)
     }
 
     /// Removes a path with all below it; that it is not there is right too.
@@ -205,6 +229,7 @@ impl Store {
             Err(AgentError::File { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
+        self.touch(&folder, path)?;
         match remove(&folder, &name) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(self.failed(path, error)),
@@ -217,9 +242,13 @@ impl Store {
             return Err(AgentError::stream("a pass ended within a file"));
         }
         // Deepest first does not matter: setting a folder's times changes no other's.
-        for (path, meta) in std::mem::take(&mut self.folders) {
+        // Those that were told of come second.
+        let told = std::mem::take(&mut self.folders);
+        let touched = std::mem::take(&mut self.touched).into_iter();
+        let told = told.into_iter().map(|(path, meta)| (path, meta.mtime));
+        for (path, mtime) in touched.chain(told) {
             match self.parent(&path) {
-                Ok((folder, name)) => self.times(&folder, &name, &path, &meta)?,
+                Ok((folder, name)) => self.times(&folder, &name, &path, mtime)?,
                 Err(AgentError::File { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -255,15 +284,15 @@ impl Store {
         attributes::write(&attributes::path(folder.as_fd(), name), &meta.xattrs)
     }
 
-    fn times(&self, folder: &OwnedFd, name: &OsStr, path: &[u8], meta: &Meta) -> Result<()> {
+    fn times(&self, folder: &OwnedFd, name: &OsStr, path: &[u8], mtime: (i64, u32)) -> Result<()> {
         let this = if name.is_empty() {
             OsStr::new(".")
         } else {
             name
         };
         let time = Timespec {
-            tv_sec: meta.mtime.0,
-            tv_nsec: i64::from(meta.mtime.1),
+            tv_sec: mtime.0,
+            tv_nsec: i64::from(mtime.1),
         };
         let times = Timestamps {
             last_access: time,

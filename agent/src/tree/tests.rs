@@ -228,3 +228,54 @@ fn marks_of_an_overlay_become_deletions_where_it_is_mounted() {
         .collect();
     assert_eq!(names, ["opaque", "opaque/new"]);
 }
+
+#[test]
+fn a_folder_keeps_its_time_though_files_in_it_are_made_anew() {
+    if !root() {
+        return;
+    }
+    let (_dir, _, to) = two();
+    let meta = |mode, second| Meta {
+        mode,
+        uid: 0,
+        gid: 0,
+        mtime: (second, 5),
+        xattrs: Vec::new(),
+    };
+    let path = |name: &str| name.as_bytes().to_vec();
+    let file = |store: &mut Store, name: &str| {
+        let what = What::File(1);
+        store.entry(path(name), meta(0o100_644, 30), what).unwrap();
+        store.data(1, 0, b"log").unwrap();
+        store.close(1, 3).unwrap();
+    };
+    let time = |name: &str| {
+        let meta = to.join(name).symlink_metadata().unwrap();
+        (meta.mtime(), meta.mtime_nsec())
+    };
+    let mut first = Store::new(&to, Style::Plain).unwrap();
+    for (name, second) in [("", 9), ("d", 10), ("d/e", 11), ("was", 12)] {
+        let what = What::Folder;
+        first
+            .entry(path(name), meta(0o040_755, second), what)
+            .unwrap();
+    }
+    for name in ["d/e/f", "was/f"] {
+        file(&mut first, name);
+    }
+    first.finish().unwrap();
+    // A file was written to, another is gone with its folder, which is a file now; a folder is new.
+    let mut second = Store::new(&to, Style::Merged).unwrap();
+    second.gone(b"was/f").unwrap();
+    file(&mut second, "was");
+    file(&mut second, "d/e/f");
+    second
+        .entry(path("d/new"), meta(0o040_755, 20), What::Folder)
+        .unwrap();
+    file(&mut second, "d/new/f");
+    second.finish().unwrap();
+    assert_eq!(
+        ["", "d", "d/e", "was", "d/new", "d/new/f"].map(time),
+        [(9, 5), (10, 5), (11, 5), (30, 5), (20, 5), (30, 5)]
+    );
+}
