@@ -44,6 +44,10 @@ e2e: packages ## Everything that needs real hosts: the lab, and what runs in it
 soak: build ## A container moves back and forth 200 times (TURNS=N), and no number is lost
 	TRANSSHIP_TEST_LAB=1 TRANSSHIP_SOAK=$(or $(TURNS),200) cargo test --test copy a_counter_goes_on
 
+bench: packages ## What migrations take, between two hosts of the lab (SIZES=1M,64M RUNS=5 ENGINE=podman OUT=FOLDER)
+	cargo build --release
+	@scripts/bench
+
 vagrant-test: dist ## Virtual machines: provisioned from bare, then a container moves between them
 	@scripts/vagrant-test
 
@@ -65,4 +69,4 @@ dist: packages ## The static binary, dist/transship
 	cp "$$CARGO_TARGET_DIR/$(STATIC_TARGET)/release/transship" dist/transship
 	@scripts/check-dist dist/transship
 
-.PHONY: help packages build demo check unit e2e soak test dist vagrant-test vagrant-skipped
+.PHONY: help packages build demo check unit e2e soak bench test dist vagrant-test vagrant-skipped

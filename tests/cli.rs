@@ -13,6 +13,7 @@ fn help() {
     for args in [
         &[][..],
         &["migrate"],
+        &["bench"],
         &["lab"],
         &["lab", "up"],
         &["lab", "exec"],

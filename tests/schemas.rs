@@ -46,6 +46,11 @@ fn provision() {
 }
 
 #[test]
+fn bench() {
+    committed::<bench::Document>("bench");
+}
+
+#[test]
 fn migrate_status() {
     committed::<migrate::Status>("migrate-status");
 }

@@ -94,9 +94,9 @@ pub fn run(common: &Common, args: &Args) -> u8 {
     }
 }
 
-struct Hosts<'a> {
-    from: &'a Target,
-    to: &'a Target,
+pub(super) struct Hosts<'a> {
+    pub from: &'a Target,
+    pub to: &'a Target,
 }
 
 fn migrate(common: &Common, args: &Args, container: &Name, hosts: &Hosts) -> u8 {
@@ -157,9 +157,9 @@ fn show(common: &Common, talk: &Talk, report: &migrate::Report) -> u8 {
     report.exit_code
 }
 
-type Connected = (Arc<dyn Host>, Arc<dyn Host>);
+pub(super) type Connected = (Arc<dyn Host>, Arc<dyn Host>);
 
-fn connect_both(
+pub(super) fn connect_both(
     hosts: &Hosts,
     connect: impl Fn(&Target) -> Result<Arc<dyn Host>, HostError> + Sync,
 ) -> Result<Connected, Failure> {
@@ -195,7 +195,7 @@ fn status(common: &Common, id: Option<&str>) -> u8 {
     }
 }
 
-fn refuse(common: &Common, failure: &Failure) -> u8 {
+pub(super) fn refuse(common: &Common, failure: &Failure) -> u8 {
     if common.json {
         json::print_error(&failure.what, failure.host.as_deref(), &failure.fix);
     } else {
@@ -271,7 +271,7 @@ fn reconnect(common: &Common, record: &Record, talk: &Arc<Talk>) -> Result<Conne
 }
 
 /// Becomes true at Ctrl-C: the migration then undoes what it did.
-fn interrupted() -> &'static AtomicBool {
+pub(super) fn interrupted() -> &'static AtomicBool {
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
     let signals = signal_hook::iterator::Signals::new([
         signal_hook::consts::SIGINT,

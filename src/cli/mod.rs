@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod agent;
+mod bench;
 mod common;
 mod doctor;
 mod explain;
@@ -33,6 +34,7 @@ enum Verb {
     Doctor(doctor::Args),
     Migrate(migrate::Args),
     Provision(provision::Args),
+    Bench(bench::Args),
     Lab(lab::Args),
     #[command(hide = true)]
     Agent(agent::Args),
@@ -44,6 +46,7 @@ pub fn run(cli: Cli) -> u8 {
         Verb::Doctor(args) => doctor::run(&cli.common, &args),
         Verb::Migrate(args) => migrate::run(&cli.common, &args),
         Verb::Provision(args) => provision::run(&cli.common, &args),
+        Verb::Bench(args) => bench::run(&cli.common, &args),
         Verb::Lab(args) => lab::run(&cli.common, &args),
         Verb::Agent(args) => agent::run(&args),
     }

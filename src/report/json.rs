@@ -12,10 +12,15 @@ pub struct Document<'a, T: Serialize> {
     pub body: &'a T,
 }
 
+/// A document as text.
+pub fn text(document: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(document).expect("documents are made of plain data");
+    text + "\n"
+}
+
 /// Prints a document. A reader that went away is nobody to tell about it.
 pub fn print(document: &impl Serialize) {
-    let text = serde_json::to_string_pretty(document).expect("documents are made of plain data");
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = write!(std::io::stdout(), "{}", text(document));
 }
 
 /// Prints what went wrong before there was anything to report, on standard error.

@@ -1,5 +1,6 @@
 //! Everything that is printed: results to standard output, talk to standard error.
 
+pub mod bench;
 pub mod doctor;
 pub mod explain;
 pub mod human;

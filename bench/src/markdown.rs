@@ -1,0 +1,192 @@
+//! The document as Markdown.
+
+use crate::document::{Document, Target};
+use std::fmt::Write as _;
+
+/// A size as people say it.
+fn size(bytes: Option<f64>) -> String {
+    match bytes {
+        None => "–".into(),
+        Some(bytes) if bytes < 1024.0 => format!("{bytes:.0} B"),
+        Some(bytes) if bytes < 1024.0 * 1024.0 => format!("{:.1} KiB", bytes / 1024.0),
+        Some(bytes) => format!("{:.1} MiB", bytes / (1024.0 * 1024.0)),
+    }
+}
+
+fn seconds(seconds: Option<f64>) -> String {
+    seconds.map_or("–".into(), |seconds| format!("{seconds:.3}"))
+}
+
+/// Text in a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+        .replace('<', "&lt;")
+        .replace('\n', " ")
+}
+
+/// What a ratio is, and whether that is enough.
+#[must_use]
+pub fn bound(target: &Target) -> String {
+    format!(
+        "{} {}",
+        if target.at_least { "≥" } else { "≤" },
+        target.bound
+    )
+}
+
+/// The whole document. `plot` is the path of its plot, as a link in the text.
+#[must_use]
+pub fn text(document: &Document, plot: &str) -> String {
+    let mut out = String::new();
+    put(&mut out, document, plot);
+    out
+}
+
+fn put(out: &mut String, document: &Document, plot: &str) {
+    // Writing to a string does not fail.
+    macro_rules! line { ($($arg:tt)*) => { let _ = writeln!(out, $($arg)*); }; }
+    line!("# What a migration takes\n");
+    line!(
+        "Made by `transship bench`; medians of {} runs, seconds. Compare figures of one run only: another machine has others.\n",
+        document.runs
+    );
+    if !document.complete {
+        line!("**Not complete: it ended early.**\n");
+    }
+    line!("| host | engine | kernel | processors |\n|---|---|---|---|");
+    for side in &document.hosts {
+        line!(
+            "| {} | {} | {} | {} |",
+            cell(&side.name),
+            side.engine,
+            side.kernel,
+            side.processors
+        );
+    }
+    line!("\n## Moves\n");
+    line!(
+        "| memory | mode | source | destination | tarball | data sent | acknowledged | downtime | total | moves |\n|---|---|---|---|---|---|---|---|---|---|"
+    );
+    for one in &document.medians {
+        let moves = match one.failed {
+            0 => one.good.to_string(),
+            failed => format!("{}, {failed} failed", one.good),
+        };
+        line!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {moves} |",
+            one.size_mib,
+            one.mode.as_str(),
+            cell(&one.source),
+            cell(&one.destination),
+            size(one.file_bytes),
+            size(one.bytes_sent),
+            size(one.bytes_received),
+            seconds(one.downtime_seconds),
+            seconds(one.total_seconds)
+        );
+    }
+    line!("\n![size against time]({plot})\n\n## Where the time goes\n");
+    line!("| memory | mode | from | phases |\n|---|---|---|---|");
+    for one in document.medians.iter().filter(|one| one.good > 0) {
+        let phases: Vec<String> = one
+            .phases
+            .iter()
+            .map(|phase| format!("{} {:.3}", phase.name, phase.seconds))
+            .collect();
+        line!(
+            "| {} | {} | {} | {} |",
+            one.size_mib,
+            one.mode.as_str(),
+            cell(&one.source),
+            phases.join(", ")
+        );
+    }
+    line!("\n## What these hosts take without transship\n");
+    line!("| what | memory | host | seconds |\n|---|---|---|---|");
+    for floor in &document.floors {
+        let memory = floor.size_mib.map_or("–".into(), |size| size.to_string());
+        line!(
+            "| {} | {memory} | {} | {:.3} |",
+            meaning(&floor.what),
+            cell(&floor.host),
+            floor.seconds
+        );
+    }
+    line!("\n## Ratios\n\n| what | is | should be | |\n|---|---|---|---|");
+    for target in &document.targets {
+        let verdict = if target.reached {
+            "reached"
+        } else {
+            "**missed**"
+        };
+        line!(
+            "| {} | {:.2} | {} | {verdict} |",
+            target.what,
+            target.figure,
+            bound(target)
+        );
+    }
+    let failed: Vec<_> = document
+        .rows
+        .iter()
+        .filter_map(|row| Some((row, row.failure.as_ref()?)))
+        .collect();
+    if !failed.is_empty() || !document.notes.is_empty() {
+        line!("\n## What did not work\n");
+        for (row, why) in failed {
+            line!(
+                "- {}, {}, {} → {}, run {}: {}",
+                row.size_mib,
+                row.mode.as_str(),
+                row.source,
+                row.destination,
+                row.run,
+                cell(why)
+            );
+        }
+        for note in &document.notes {
+            line!("- {}", cell(note));
+        }
+    }
+}
+
+/// What a floor is, for people.
+#[must_use]
+pub fn meaning(what: &str) -> &str {
+    match what {
+        "start" => "a plain start",
+        "start-runtime" => "a plain start through our runtime",
+        "criu-dump" => "criu dump into memory, no container",
+        "criu-restore" => "criu restore from memory, no container",
+        "page-server" => "criu dump to criu page-server, unencrypted",
+        "tcp" => "so many bytes over TCP",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets;
+
+    #[test]
+    fn tables_are_whole_whatever_is_in_them() {
+        let mut document = targets::tests::document();
+        document.targets = targets::of(&document);
+        let text = text(&document, "figures.svg");
+        for table in text.split("\n\n").filter(|part| part.starts_with('|')) {
+            let columns = |line: &str| line.replace("\\|", "").matches('|').count();
+            let wanted = columns(table.lines().next().unwrap());
+            assert!(table.lines().all(|line| columns(line) == wanted), "{table}");
+        }
+        assert!(
+            text.contains("| downtime of tarball / of copy, 1 GiB | 15.00 | ≥ 20 | **missed** |"),
+            "{text}"
+        );
+        assert!(
+            text.contains("64 MiB, tarball, a → b, run 1: restore: no &lt;room> \\| on b"),
+            "{text}"
+        );
+        assert!(text.contains("0, 1 failed"), "{text}");
+    }
+}
