@@ -58,7 +58,7 @@ pub fn figures(document: &Document, folder: Option<&Path>) {
             style("✗").red()
         };
         out(&format!(
-            "{mark} {:<54} {:>8.2}  {}",
+            "{mark} {:<58} {:>8.2}  {}",
             target.what,
             target.figure,
             markdown::bound(target)
