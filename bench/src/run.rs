@@ -257,6 +257,7 @@ fn options(mode: migrate::Mode, wanted: &Wanted) -> Options {
         container: workload::name(),
         name: None,
         mode,
+        auto: false,
         keep_source: false,
         copy_bind: false,
         tcp_established: false,

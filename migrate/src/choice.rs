@@ -81,11 +81,16 @@ impl Engines {
 }
 
 /// What was not tried with another engine is refused there.
-pub(crate) fn goes_with(source: &dyn Host, kind: Kind, options: &Options) -> Result<(), Failure> {
+pub(crate) fn goes_with(
+    source: &dyn Host,
+    kind: Kind,
+    mode: Mode,
+    options: &Options,
+) -> Result<(), Failure> {
     if kind == Kind::Docker {
         return Ok(());
     }
-    let (what, fix) = if options.mode == Mode::PostCopy {
+    let (what, fix) = if mode == Mode::PostCopy {
         ("mode post-copy", "--mode copy")
     } else if options.tcp_established {
         (
@@ -116,6 +121,7 @@ mod tests {
                 container: Name::new("web").unwrap(),
                 name: None,
                 mode,
+                auto: false,
                 keep_source: false,
                 copy_bind: false,
                 tcp_established,
@@ -124,7 +130,7 @@ mod tests {
                 reach: Reach::default(),
                 journal: None,
             };
-            let said = |kind| goes_with(&host::Local, kind, &options).is_err();
+            let said = |kind| goes_with(&host::Local, kind, mode, &options).is_err();
             assert!(!said(Kind::Docker));
             assert_eq!(said(Kind::Podman), refused, "{mode:?} {tcp_established}");
         }

@@ -49,6 +49,7 @@ impl Mode {
 }
 
 /// What the user asked for.
+#[derive(Clone)]
 pub struct Options {
     /// The container on the source.
     pub container: Name,
@@ -56,6 +57,8 @@ pub struct Options {
     pub name: Option<Name>,
     /// How it is moved.
     pub mode: Mode,
+    /// Let the facts decide instead: `mode` is then the one that is asked first.
+    pub auto: bool,
     /// Leave the stopped container on the source.
     pub keep_source: bool,
     /// Copy the folders of bind mounts along.

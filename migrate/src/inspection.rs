@@ -73,7 +73,7 @@ pub(crate) fn inspect(
         tool::check(&**destination, &destination_engine)?;
         subject::runtime(&**source, &source_engine, &container)?;
         subject::movable(&**source, &container)?;
-        choice::goes_with(&**source, kind, options)?;
+        choice::goes_with(&**source, kind, options.mode, options)?;
         let copied = if options.copy_bind {
             binds::folders(&**source, &container)?
         } else {

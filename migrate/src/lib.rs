@@ -5,11 +5,13 @@
 //! The modes differ in their phases; [`pipeline`] runs them all.
 
 mod ask;
+mod auto;
 mod choice;
 mod context;
 mod copy;
 mod create;
 mod criu_log;
+mod ending;
 mod event;
 mod failure;
 mod inspection;
@@ -17,6 +19,7 @@ mod journal;
 mod layout;
 mod leftover;
 mod pipeline;
+mod policy;
 mod prepare;
 mod proof;
 mod random;
@@ -27,9 +30,11 @@ mod tool;
 mod undo;
 
 pub use context::{LINK_TIMEOUT, Mode, Options};
+pub use ending::refuse;
 pub use event::{Event, Observer};
 pub use failure::{Failure, Kind};
 pub use journal::{Reach, Record, home as journal_home};
-pub use pipeline::{refuse, run};
+pub use pipeline::run;
+pub use policy::{Choice, ModeFacts};
 pub use report::{FailureReport, Outcome, PhaseReport, PlannedCommand, Report};
 pub use undo::{Migration, State, Status, status, undo};

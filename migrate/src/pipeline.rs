@@ -1,11 +1,12 @@
 //! Runs the phases, and undoes them.
 
 use crate::context::{Context, Measured, Side};
+use crate::ending::{blank, finish, refused};
 use crate::event::{Event, Observer};
 use crate::inspection::{self, Subject};
-use crate::journal::{Journal, Reach, Record};
-use crate::report::{FailureReport, Outcome, PhaseReport, PlannedCommand, Report};
-use crate::{Failure, Kind, Mode, Options, copy, tarball};
+use crate::journal::{Journal, Record};
+use crate::report::{PhaseReport, PlannedCommand, Report};
+use crate::{Choice, Failure, Kind, Mode, Options, auto, copy, tarball};
 use host::{Dry, Host};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -70,7 +71,12 @@ pub fn run(
                 options.container
             ),
         });
-        let subject = inspection::inspect(&source, &destination, options)?;
+        let found = if options.auto {
+            let (subject, choice) = auto::inspect(&source, &destination, options)?;
+            (subject, Some(choice))
+        } else {
+            (inspection::inspect(&source, &destination, options)?, None)
+        };
         let seconds = start.elapsed().as_secs_f64();
         observer(Event::End {
             phase: "check",
@@ -82,16 +88,22 @@ pub fn run(
             seconds,
             bytes: None,
         });
-        Ok(subject)
+        Ok(found)
     })();
-    let subject = match outcome {
-        Ok(subject) => subject,
+    let (subject, choice): (Subject, Option<Choice>) = match outcome {
+        Ok(found) => found,
         Err(failure) => {
             let failure: Failure = failure;
             report.total_seconds = start.elapsed().as_secs_f64();
             return refused(report, &failure);
         }
     };
+    let options = &Options {
+        mode: choice.as_ref().map_or(options.mode, |choice| choice.mode),
+        ..options.clone()
+    };
+    report.mode = options.mode;
+    report.choice = choice;
     let (source, destination) = if options.dry_run {
         let dry = |host: Arc<dyn Host>| -> Arc<dyn Host> {
             let (plan, phase_now) = (Arc::clone(&plan), Arc::clone(&phase_now));
@@ -310,167 +322,4 @@ fn one(
         bytes,
     });
     Ok(())
-}
-
-pub(crate) fn blank(source: &str, destination: &str, options: &Options) -> Report {
-    Report {
-        schema: "transship/migrate/1".into(),
-        outcome: Outcome::Refused,
-        id: String::new(),
-        mode: options.mode,
-        container: options.container.to_string(),
-        name: options
-            .name
-            .as_ref()
-            .unwrap_or(&options.container)
-            .to_string(),
-        source: source.into(),
-        destination: destination.into(),
-        phases: Vec::new(),
-        downtime_seconds: None,
-        total_seconds: 0.0,
-        bytes_sent: None,
-        bytes_received: None,
-        tarball_bytes: None,
-        plan: Vec::new(),
-        warnings: Vec::new(),
-        failure: None,
-        state: String::new(),
-        next: Vec::new(),
-        exit_code: 0,
-    }
-}
-
-/// The report of a migration between hosts that could not even be connected.
-pub fn refuse(source: &str, destination: &str, options: &Options, failure: &Failure) -> Report {
-    refused(blank(source, destination, options), failure)
-}
-
-/// The report of a migration that was not begun.
-pub(crate) fn refused(mut report: Report, failure: &Failure) -> Report {
-    report.outcome = Outcome::Refused;
-    report.exit_code = match failure.kind {
-        Kind::Usage => 2,
-        Kind::Unreachable => 3,
-        Kind::Interrupted => 130,
-        Kind::Refused | Kind::Failed => 4,
-    };
-    report.failure = Some(FailureReport::new(failure, None));
-    report.state = "nothing was changed".into();
-    report
-}
-
-/// The report, and the last word in the journal.
-pub(crate) fn finish(
-    mut report: Report,
-    mut context: Context,
-    end: End,
-    plan: Vec<PlannedCommand>,
-) -> Report {
-    let (container, source, destination) = (
-        report.container.clone(),
-        report.source.clone(),
-        report.destination.clone(),
-    );
-    let measured = &context.measured;
-    report.id.clone_from(&context.id);
-    report.warnings = context.warnings.clone();
-    report.tarball_bytes = measured.tarball_bytes;
-    report.bytes_sent = measured.wire.map(|wire| wire.sent);
-    report.bytes_received = measured.wire.map(|wire| wire.received);
-    report.plan = plan;
-    match end {
-        End::Committed if context.options.dry_run => {
-            report.outcome = Outcome::Planned;
-            report.tarball_bytes = None;
-            report.state = format!("nothing was changed: {container} runs on {source}");
-        }
-        End::Committed => {
-            report.outcome = Outcome::Migrated;
-            report.downtime_seconds = match (
-                measured.last_sign_on_source,
-                measured.first_sign_on_destination,
-            ) {
-                (Some(last), Some(first)) => Some(first.duration_since(last).as_secs_f64()),
-                _ => None,
-            };
-            report.state = format!("{} runs on {destination}", report.name);
-            report.next = vec![move_back(&report, &context.options.reach)];
-        }
-        End::Undone(failure, "prepare") if failure.kind == Kind::Refused => {
-            report = refused(report, &failure);
-        }
-        End::Undone(failure, phase) => {
-            report.outcome = Outcome::RolledBack;
-            report.exit_code = if failure.kind == Kind::Interrupted {
-                130
-            } else {
-                6
-            };
-            report.failure = Some(FailureReport::new(&failure, Some(phase)));
-            report.state = if context.source_done {
-                format!("{container} goes on on {source} since an earlier undo")
-            } else if measured.stood_still {
-                format!(
-                    "{container} runs on {source}: it was frozen for a moment and goes on where it was"
-                )
-            } else if measured.last_sign_on_source.is_some() {
-                format!(
-                    "{container} runs on {source} again, from its checkpoint; it was not started anew"
-                )
-            } else {
-                format!("{container} runs on {source}: it was never stopped")
-            };
-        }
-        End::Doubt(failure, phase, doubt) => {
-            report.outcome = Outcome::InDoubt;
-            report.exit_code = 7;
-            report.failure = Some(FailureReport::new(&failure, Some(phase)));
-            report.state = doubt.what;
-            report.next = doubt.fix;
-            report.next.push(format!(
-                "or, once both hosts answer, here: {}",
-                undo_line(&context.id)
-            ));
-        }
-    }
-    if let Some(journal) = &mut context.journal {
-        journal.record.outcome = Some(report.outcome);
-        journal.record.left = context.left;
-        if journal.record.is_over() {
-            // It holds the container's configuration, passwords in its environment too.
-            journal.record.known = None;
-        }
-        if let Err(failure) = journal.save(true) {
-            report.warnings.push(failure.what);
-        }
-    }
-    if context.left && report.outcome != Outcome::InDoubt {
-        report.next.push(format!(
-            "what is left of it on the hosts: {}",
-            undo_line(&context.id)
-        ));
-    }
-    report
-}
-
-/// The command that undoes, or finishes, a migration.
-pub(crate) fn undo_line(id: &str) -> String {
-    format!("transship migrate undo {id}")
-}
-
-pub(crate) fn move_back(report: &Report, reach: &Reach) -> String {
-    let mut words = vec!["migrate".to_owned(), report.name.clone()];
-    words.extend([
-        "--from".to_owned(),
-        report.destination.clone(),
-        "--to".to_owned(),
-        report.source.clone(),
-    ]);
-    if report.name != report.container {
-        words.extend(["--name".to_owned(), report.container.clone()]);
-    }
-    words.extend(["--mode".to_owned(), report.mode.as_str().to_owned()]);
-    let words: Vec<_> = words.iter().map(|word| host::quote(word)).collect();
-    format!("{} {}", reach.invocation(), words.join(" "))
 }

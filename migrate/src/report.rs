@@ -1,6 +1,6 @@
 //! What a migration leaves to be read.
 
-use crate::{Failure, Mode};
+use crate::{Choice, Failure, Mode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -86,8 +86,11 @@ pub struct Report {
     pub outcome: Outcome,
     /// Id of the migration, for `transship migrate status` and `undo`; empty where it was not begun.
     pub id: String,
-    /// How the container was moved.
+    /// How the container was moved; where it was refused before mode auto could choose, the default.
     pub mode: Mode,
+    /// What mode auto chose, and why; none where the mode was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
     /// The container's name on the source.
     pub container: String,
     /// Its name on the destination.

@@ -3,6 +3,7 @@
 
 use crate::context::{Context, Measured, Side};
 use crate::copy::pages;
+use crate::ending;
 use crate::event::{Event, Observer};
 use crate::journal::{self, Found, Journal, Record};
 use crate::pipeline::{self, Doubt, End};
@@ -93,7 +94,7 @@ impl From<Found> for Migration {
         let next = match state {
             State::UnderWay => vec![format!("to stop and undo it: kill -INT {}", record.process)],
             _ if record.is_over() => Vec::new(),
-            _ => vec![pipeline::undo_line(&record.id)],
+            _ => vec![ending::undo_line(&record.id)],
         };
         Migration {
             phase: record.phases.last().cloned(),
@@ -140,14 +141,14 @@ pub fn undo(home: &Path, id: &str, connect: &Connect, observer: &Observer) -> Re
         Ok(options) => options,
         Err(failure) => return nothing(id, &failure),
     };
-    let mut report = pipeline::blank(&record.source, &record.destination, &options);
+    let mut report = ending::blank(&record.source, &record.destination, &options);
     report.id.clone_from(&record.id);
     match Journal::take_over(home, id) {
-        Err(failure) => pipeline::refused(report, &failure),
+        Err(failure) => ending::refused(report, &failure),
         Ok(None) => {
             let what = format!("{id} is under way: process {} runs it", record.process);
             let fix = format!("to stop and undo it: kill -INT {}", record.process);
-            pipeline::refused(report, &Failure::refused("local", what).fix(fix))
+            ending::refused(report, &Failure::refused("local", what).fix(fix))
         }
         Ok(Some(journal)) if journal.record.is_over() => over(report, &journal.record),
         Ok(Some(journal)) => {
@@ -156,7 +157,7 @@ pub fn undo(home: &Path, id: &str, connect: &Connect, observer: &Observer) -> Re
                 .and_then(|hosts| resume(journal, hosts, &options, observer, &never));
             match begun {
                 Err(failure) => {
-                    let mut report = pipeline::refused(report, &failure);
+                    let mut report = ending::refused(report, &failure);
                     report.state =
                         format!("nothing was changed by this; {id} is still to be undone");
                     report
@@ -176,7 +177,7 @@ pub fn undo(home: &Path, id: &str, connect: &Connect, observer: &Observer) -> Re
                         }
                     };
                     report.total_seconds = start.elapsed().as_secs_f64();
-                    let mut report = pipeline::finish(report, context, end, Vec::new());
+                    let mut report = ending::finish(report, context, end, Vec::new());
                     if report.outcome == Outcome::RolledBack {
                         // That is what was asked for.
                         report.exit_code = 0;
@@ -210,6 +211,7 @@ fn nothing(id: &str, failure: &Failure) -> Report {
         container: Name::new("unknown").expect("it is a name"),
         name: None,
         mode: Mode::Copy,
+        auto: false,
         keep_source: false,
         copy_bind: false,
         dry_run: false,
@@ -218,9 +220,9 @@ fn nothing(id: &str, failure: &Failure) -> Report {
         link_timeout: crate::LINK_TIMEOUT,
         journal: None,
     };
-    let mut report = pipeline::blank("unknown", "unknown", &options);
+    let mut report = ending::blank("unknown", "unknown", &options);
     report.id = id.to_owned();
-    pipeline::refused(report, failure)
+    ending::refused(report, failure)
 }
 
 /// What the user asked for then.
@@ -233,6 +235,7 @@ fn options(home: &Path, record: &Record) -> Result<Options, Failure> {
         name: (other != container).then_some(other),
         container,
         mode: record.mode,
+        auto: false,
         keep_source: record.keep_source,
         copy_bind: record.copy_bind,
         dry_run: false,
@@ -251,8 +254,8 @@ fn over(mut report: Report, record: &Record) -> Report {
             "{} was moved to {}: there is nothing to undo",
             record.container, record.destination
         );
-        let back = pipeline::move_back(&report, &record.reach);
-        return pipeline::refused(report, &Failure::new(Kind::Refused, what).fix(back));
+        let back = ending::move_back(&report, &record.reach);
+        return ending::refused(report, &Failure::new(Kind::Refused, what).fix(back));
     }
     report.state = format!(
         "there is nothing to undo: {} was left on {} as it was",

@@ -73,6 +73,9 @@ enum Past {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
+    /// Copy, unless the container would stand still for long and post-copy is possible and bears little
+    /// risk; tarball where copy is refused and nothing would be lost. Says which, and why
+    Auto,
     /// Quick, with files, volumes and logs; nothing touches a disk twice
     Copy,
     /// The shortest pause, however much memory: it goes on there at once and its memory follows; until
@@ -104,10 +107,12 @@ fn migrate(common: &Common, args: &Args, container: &Name, hosts: &Hosts) -> u8 
         container: container.clone(),
         name: args.name.clone(),
         mode: match args.mode {
-            Mode::Copy => migrate::Mode::Copy,
+            // Copy is what is asked for first.
+            Mode::Auto | Mode::Copy => migrate::Mode::Copy,
             Mode::PostCopy => migrate::Mode::PostCopy,
             Mode::Tarball => migrate::Mode::Tarball,
         },
+        auto: matches!(args.mode, Mode::Auto),
         keep_source: args.keep_source,
         copy_bind: args.copy_bind,
         tcp_established: args.tcp_established,

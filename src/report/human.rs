@@ -45,9 +45,10 @@ pub fn migration(report: &Report) {
                 report.destination,
                 report.mode.as_str()
             ));
+            chosen(report, out);
             table(report);
         }
-        Outcome::RolledBack | Outcome::InDoubt | Outcome::Refused => {}
+        Outcome::RolledBack | Outcome::InDoubt | Outcome::Refused => chosen(report, err),
     }
     for warning in &report.warnings {
         told(&style("!").for_stderr().yellow().to_string(), warning);
@@ -141,6 +142,18 @@ pub(super) fn labelled(label: &str, text: &str) {
     ));
 }
 
+/// Which mode auto chose, and why, if it was to choose.
+fn chosen(report: &Report, print: fn(&str)) {
+    let Some(choice) = &report.choice else {
+        return;
+    };
+    print(&format!("  auto chose {}:", choice.mode.as_str()));
+    for reason in &choice.reasons {
+        print(&super::wrap::wrap("  - ", reason));
+    }
+    print("");
+}
+
 fn table(report: &Report) {
     let first = report
         .phases
@@ -204,6 +217,7 @@ fn plan(report: &Report) {
         report.destination,
         report.mode.as_str()
     ));
+    chosen(report, out);
     let mut phase = "";
     for command in &report.plan {
         if command.phase != phase {

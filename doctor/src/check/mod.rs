@@ -10,7 +10,7 @@ mod subject;
 mod verdict;
 
 pub use catalogue::{Check, Meta, catalogue};
-pub use container::{Inmate, place};
+pub use container::{Inmate, pause, place};
 pub use pair::{Link, Pair};
 pub use report::{Counts, GroupReport, Report};
 pub use subject::Subject;

@@ -123,6 +123,14 @@ fn dirty(inmate: &Inmate<'_>) -> Outcome {
     ))
 }
 
+/// Seconds that mode copy stops a container of so many bytes, at the least and at the most, where the
+/// connection carries `rate` bytes a second. An estimate from moves in the lab.
+#[must_use]
+pub fn pause(bytes: u64, rate: f64) -> (f64, f64) {
+    let bytes = bytes as f64;
+    (BESIDE.0 + bytes / rate, BESIDE.1 + bytes / rate.min(HOSTS))
+}
+
 fn downtime(inmate: &Inmate<'_>) -> Outcome {
     let Some(bytes) = bytes(inmate) else {
         return Outcome::skip("the container does not run");
@@ -130,8 +138,7 @@ fn downtime(inmate: &Inmate<'_>) -> Outcome {
     let Some((link, rate)) = inmate.link.and_then(|link| Some((link, link.throughput?))) else {
         return Outcome::skip("no throughput was measured to estimate the downtime from");
     };
-    let least = BESIDE.0 + bytes as f64 / rate;
-    let most = BESIDE.1 + bytes as f64 / rate.min(HOSTS);
+    let (least, most) = pause(bytes, rate);
     let way = if link.throughput_direct {
         "measured between the hosts"
     } else {

@@ -6,6 +6,8 @@ mod place;
 mod process;
 mod sockets;
 
+pub use cost::pause;
+
 use super::catalogue::Check;
 use super::pair::Link;
 use super::subject::Subject;
