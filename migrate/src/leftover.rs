@@ -52,8 +52,23 @@ pub(crate) fn create(name: &Name, id: &str) -> Cmd {
 /// Removes the work folder of this migration with the images in it, which may be a file system in memory;
 /// that of another migration stays.
 pub(crate) fn remove(name: &Name, id: &str) -> Cmd {
-    let script = r#"rm -rf "$3/.$2"; [ "$(head -n 1 "$1/owner" 2>/dev/null)" = "$2" ] || exit 0; umount -q "$1/images"; rm -rf "$1""#;
-    Cmd::changes("sh").args(["-c", script, "sh", &folder(name), id, ROOT])
+    let script = format!(
+        r#"rm -rf "$3/.$2"; [ "$(head -n 1 "$1/owner" 2>/dev/null)" = "$2" ] || exit 0; umount -q "$1/images"; {REMOVE}"#
+    );
+    Cmd::changes("sh").args(["-c", &script, "sh", &folder(name), id, ROOT])
+}
+
+/// Removes folder `$1`, in which CRIU may have worked. A CRIU that is killed leaves the control groups of the
+/// host mounted there (v1): they are taken away, and by no means entered.
+const REMOVE: &str = r#"while read -r _ at _; do case $at in "$1"/*.criu.cg*/*) ;; "$1"/*.criu.cg*) echo "$at";; esac; done < /proc/mounts | while read -r at; do umount -l "$at"; done; rm -rf --one-file-system "$1""#;
+
+/// Removes the folder of a pending container; and where it did not come to run (`runc` is the folder that runc
+/// has for it then), the root that a killed runc left mounted.
+pub(crate) fn remove_pending(folder: &str, runc: Option<&str>) -> Cmd {
+    let script = format!(
+        r#"[ -z "$2" ] || ! umount -lq "$2/criu-root" || rmdir "$2/criu-root" "$2"; {REMOVE}"#
+    );
+    Cmd::changes("sh").args(["-c", &script, "sh", folder, runc.unwrap_or_default()])
 }
 
 /// Removes it, whosever it is: for a person who knows that none is under way.

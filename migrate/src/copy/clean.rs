@@ -6,7 +6,7 @@ use super::subject::{MOVED, moved_mark};
 use crate::context::Context;
 use crate::pipeline::{Doubt, Phase};
 use crate::prepare::{Which, remove_folder};
-use crate::{Failure, ask};
+use crate::{Failure, ask, leftover};
 use host::{Cmd, HostError};
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl Phase for Clean {
         let id = context.new_id();
         remove_folder(context, Which::Destination);
         let destination = &context.destination.host;
-        destination.text(&Cmd::changes("rm").args(["-rf", &pending_folder(context)]))?;
+        destination.text(&leftover::remove_pending(&pending_folder(context), None))?;
         let policy = context.container.restart_policy();
         if policy != "no" {
             destination.text(&context.kind().set_restart_policy(&id, &policy))?;

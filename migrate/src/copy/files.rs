@@ -79,11 +79,16 @@ impl Phase for Files {
     fn undo(&mut self, context: &mut Context) -> Result<(), Doubt> {
         self.flow.lock().end();
         if context.measured.new_id.is_some() && !context.options.dry_run {
-            let folder = pending_folder(context);
-            let _ = context
-                .destination
-                .host
-                .text(&Cmd::changes("rm").args(["-rf", &folder]));
+            let destination = &context.destination;
+            let root = destination.engine.runc_root(runtime::REGISTERED);
+            let runc = format!("{root}/{}", context.new_id());
+            let cmd = leftover::remove_pending(&pending_folder(context), Some(&runc));
+            if let Err(error) = context.destination.host.text(&cmd) {
+                context.warn(format!(
+                    "what CRIU worked with is still on {}: {error}",
+                    context.destination.name()
+                ));
+            }
         }
         Ok(())
     }

@@ -1,0 +1,161 @@
+//! Hosts that run out of something, and agents that die at any moment, in mode copy: exactly one copy of
+//! the container runs, it went on, and nothing is left over.
+
+mod support;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use support::copy::{Before, copy, disturbed, migrated, whole};
+use support::{Lab, Ran};
+
+/// The hosts are narrowed and widened by one test at a time.
+fn lab() -> Option<(MutexGuard<'static, ()>, Lab)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::up("full", "10.113.0.0/24", "docker-26")?;
+    widen(&lab);
+    Some((turn, lab))
+}
+
+/// Takes back what a test narrowed, or an earlier run of it that failed.
+fn widen(lab: &Lab) {
+    lab.ok(
+        "b",
+        "umount -q /var/lib/docker/volumes; f=/sys/fs/cgroup/memory/docker/memory.limit_in_bytes; [ ! -e $f ] || echo -1 > $f",
+    );
+}
+
+/// Removes what a test left, or an earlier run of it that failed.
+fn fresh(lab: &Lab, name: &str) {
+    lab.forget(name);
+    for host in ["a", "b"] {
+        lab.ok(
+            host,
+            &format!("docker volume rm -f {name}data; rm -rf /var/lib/transship/moved/{name}data /run/transship/restore/*"),
+        );
+    }
+}
+
+/// It failed, and the container went on on a as if nothing had happened.
+#[track_caller]
+fn rolled_back(lab: &Lab, name: &str, ran: &Ran, before: &Before) {
+    assert_eq!(ran.code, 6, "{ran:?}");
+    assert_eq!(ran.json()["outcome"], "rolled-back");
+    whole(lab, name, "a", before);
+}
+
+#[test]
+fn a_full_disk_on_the_destination() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "disk";
+    fresh(&lab, name);
+    lab.counter(name, "0.05", "-v diskdata:/data");
+    lab.ok(
+        "a",
+        &format!("docker exec {name} sh -c 'head -c 16m /dev/urandom > /data/f'"),
+    );
+    let before = Before::of(&lab);
+    // Volumes are on a disk that is nearly full.
+    lab.ok(
+        "b",
+        "mount -t tmpfs -o size=2m,mode=701 full /var/lib/docker/volumes",
+    );
+    let ran = copy(&lab, name, "a", "b", &["--json"]);
+    widen(&lab);
+    assert!(
+        ran.stdout.contains("No space left on device"),
+        "{}",
+        ran.stdout
+    );
+    rolled_back(&lab, name, &ran, &before);
+    // With room, it moves.
+    let sum = format!("docker exec {name} md5sum /data/f");
+    let there = lab.ok("a", &sum);
+    copy(&lab, name, "a", "b", &[]).expect(0);
+    assert_eq!(lab.ok("b", &sum), there);
+    migrated(&lab, name, "a", "b", &before);
+    fresh(&lab, name);
+}
+
+#[test]
+fn too_little_memory_for_containers_on_the_destination() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "narrow";
+    fresh(&lab, name);
+    let on_v1 = lab.sh("b", "test -e /sys/fs/cgroup/memory/cgroup.procs");
+    if on_v1.code != 0 {
+        eprintln!("SKIPPED: the memory of control group v1 is not in the lab");
+        return;
+    }
+    // The counter's shell holds 32 MiB.
+    let count = "big=$(head -c 32m /dev/zero | tr '\\0' x); i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.05; done";
+    lab.ok(
+        "a",
+        &format!("docker run -d --name {name} busybox sh -c \"$(cat <<'END'\n{count}\nEND\n)\" && until [ $(docker logs {name} | wc -l) -ge 2 ]; do sleep 0.1; done"),
+    );
+    let before = Before::of(&lab);
+    lab.ok(
+        "b",
+        "mkdir -p /sys/fs/cgroup/memory/docker; echo 16M > /sys/fs/cgroup/memory/docker/memory.limit_in_bytes",
+    );
+    let ran = copy(&lab, name, "a", "b", &["--json"]);
+    widen(&lab);
+    rolled_back(&lab, name, &ran, &before);
+    copy(&lab, name, "a", "b", &[]).expect(0);
+    migrated(&lab, name, "a", "b", &before);
+    fresh(&lab, name);
+}
+
+#[test]
+fn what_a_killed_criu_leaves_mounted_is_taken_away_and_not_entered() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "yard";
+    fresh(&lab, name);
+    lab.counter(name, "0.05", "");
+    let before = Before::of(&lab);
+    // As CRIU mounts the host's control groups, in a folder of memory in its work folder.
+    let leave = r#"
+at=$(echo /run/transship/restore/*/work)/.criu.cgyard.left; mkdir $at && mount -t tmpfs none $at && mkdir $at/groups && mount --bind /sys/fs/cgroup $at/groups
+kill -KILL $(cat /var/lib/transship/migrate/yard/agent)"#;
+    let (ran, _) = disturbed(&lab, name, "freeze", |_| {
+        lab.ok("b", leave);
+    });
+    rolled_back(&lab, name, &ran, &before);
+    assert_eq!(ran.json()["warnings"], serde_json::json!([]));
+    fresh(&lab, name);
+}
+
+#[test]
+fn an_agent_dies_at_each_phase_on_either_host() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "agents";
+    fresh(&lab, name);
+    lab.counter(name, "0.05", "-v agentsdata:/data");
+    let mut before = Before::of(&lab);
+    let kill = format!(
+        "f=/var/lib/transship/migrate/{name}/agent; for i in $(seq 200); do [ -s $f ] && kill -KILL $(cat $f) && exit; sleep 0.01; done; true"
+    );
+    for phase in ["files", "start", "freeze", "move", "restore"] {
+        for host in ["a", "b"] {
+            let (ran, _) = disturbed(&lab, name, phase, |_| {
+                lab.ok(host, &kill);
+            });
+            let what = format!("{phase}, agent on {host}");
+            if ran.stdout.contains("transship migrate undo") {
+                panic!("{what}: it is not through: {ran:?}");
+            }
+            match ran.code {
+                // It was through before.
+                0 if phase != "files" => {
+                    migrated(&lab, name, "a", "b", &before);
+                    copy(&lab, name, "b", "a", &[]).expect(0);
+                    // It is another container now.
+                    before = Before::of(&lab);
+                }
+                6 => {}
+                other => panic!("{what}: {other}: {ran:?}"),
+            }
+            whole(&lab, name, "a", &before);
+        }
+    }
+    fresh(&lab, name);
+}
