@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::Value;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use support::copy::copy;
+use support::copy::{copy, disturbed};
 use support::{Lab, fits_schema};
 
 /// MiB of the process that moves, half of them noise to a compressor.
@@ -29,7 +29,7 @@ fn open_again(lab: &Lab) {
     for host in ["a", "b"] {
         lab.ok(
             host,
-            "tc qdisc del dev eth0 root 2>/dev/null; nft delete table ip closed 2>/dev/null; true",
+            "rm -f /usr/local/bin/tar; tc qdisc del dev eth0 root 2>/dev/null; nft delete table ip closed 2>/dev/null; true",
         );
     }
 }
@@ -139,4 +139,69 @@ fn data_passes_by_the_third_machine_unless_no_port_can_be_reached() {
     assert!(dropped.contains("drop"), "{dropped}");
     open_again(lab);
     lab.forget(name);
+}
+
+#[test]
+fn only_the_layers_travel_that_the_destination_lacks() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "layered";
+    lab.forget(name);
+    lab.ok("b", "docker rmi -f top:here base:here 2>/dev/null; true");
+    // A base of some size, and a program's layer on it.
+    let script = r#"
+docker rmi -f top:here base:here 2>/dev/null
+c=$(docker create busybox sh -c 'head -c 24m /dev/urandom > /large'); docker start -a $c; docker commit $c base:here; docker rm $c
+c=$(docker create base:here sh -c 'echo layer > /layer'); docker start -a $c; docker commit -c 'ENV X=y' $c top:here; docker rm $c
+docker run -d --name layered top:here sh -c 'i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.1; done'"#;
+    lab.ok("a", script);
+    let image = |report: &Value| {
+        let phases = report["phases"].as_array().unwrap();
+        let phase = phases.iter().find(|phase| phase["name"] == "image");
+        phase.unwrap()["bytes"].as_u64().unwrap()
+    };
+    let sum = format!("docker exec {name} md5sum /large /layer");
+    let there = lab.ok("a", &sum);
+    let ids = |host: &str| {
+        lab.ok(
+            host,
+            "docker image inspect -f '{{.Id}} {{.RootFS.Layers}}' top:here",
+        )
+    };
+    let before = ids("a");
+    // b has what both begin with: of the image, the large layer travels.
+    let report = copy(lab, name, "a", "b", &["--json"]).expect(0).json();
+    assert!(image(&report) > 24 << 20, "{report:#}");
+    assert_eq!(
+        (ids("b"), lab.ok("b", &sum)),
+        (before.clone(), there.clone())
+    );
+    // a keeps the base, and lacks the rest.
+    lab.ok("a", "docker rmi top:here && docker image inspect base:here");
+    let report = copy(lab, name, "b", "a", &["--json"]).expect(0).json();
+    assert!(image(&report) < 1 << 20, "{report:#}");
+    assert_eq!(
+        (ids("a"), lab.ok("a", &sum)),
+        (before.clone(), there.clone())
+    );
+    // A host whose tar cannot leave anything out sends all of it.
+    lab.forget(name);
+    lab.ok(
+        "b",
+        "docker rmi top:here; docker image inspect base:here 2>/dev/null; true",
+    );
+    lab.ok(
+        "a",
+        "docker run -d --name layered top:here sh -c 'i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.1; done'; printf '#!/bin/sh\\nexit 1\\n' > /usr/local/bin/tar; chmod 755 /usr/local/bin/tar",
+    );
+    // CRIU needs its tar later.
+    let (ran, report) = disturbed(lab, name, "create", |_| {
+        lab.ok("a", "rm /usr/local/bin/tar");
+    });
+    ran.expect(0);
+    assert!(image(&report) > 24 << 20, "{report:#}");
+    assert_eq!((ids("b"), lab.ok("b", &sum)), (before, there));
+    lab.forget(name);
+    for host in ["a", "b"] {
+        lab.ok(host, "docker rmi -f top:here base:here; true");
+    }
 }

@@ -86,6 +86,21 @@ impl Docker {
         format!("{root}/containers/{container_id}/{container_id}-json.log")
     }
 
+    /// Whether `save` names a layer's file by the layer's content, `blobs/sha256/…`. Since 25.0, and unless
+    /// images are kept by containerd, which compresses layers and whose `load` wants all. Source: moby,
+    /// `image/tarexport/save.go`.
+    #[must_use]
+    pub fn saves_layers_by_content(&self) -> bool {
+        self.daemon_since(25, 0) && self.storage_driver == "overlay2"
+    }
+
+    /// Whether `load` does without the files of layers that are there already: `image/tarexport/load.go` asks
+    /// for these first. Not where images are kept by containerd.
+    #[must_use]
+    pub fn loads_without_known_layers(&self) -> bool {
+        self.storage_driver == "overlay2"
+    }
+
     /// Where runc keeps the state of this daemon's containers, for `runc --root`; `runtime` is the one that the
     /// container was created with. Up to 17.10 runc's own default; up to 19.03 a folder for each runtime;
     /// later one for all. Source: moby, `daemon/start_unix.go`, `daemon/runtime_unix.go`.

@@ -181,6 +181,34 @@ impl Engine {
         }
     }
 
+    /// The same without these layers, which `to` has: their identifiers from `RootFS.Layers`. None where the one
+    /// cannot leave them out, or the other not do without.
+    #[must_use]
+    pub fn save_image_without(&self, to: &Engine, name: &str, layers: &[String]) -> Option<Cmd> {
+        let able = self.asks(Docker::saves_layers_by_content, false)
+            && to.asks(Docker::loads_without_known_layers, false);
+        if !able || layers.is_empty() {
+            return None;
+        }
+        let script = r#"name=$1; shift; docker save "$name" | tar -f - --delete "$@""#;
+        let files = layers.iter().map(|layer| {
+            let digest = layer.strip_prefix("sha256:").unwrap_or(layer);
+            format!("blobs/sha256/{digest}")
+        });
+        Some(
+            Cmd::changes("sh")
+                .args(["-c", script, "sh", name])
+                .args(files),
+        )
+    }
+
+    /// All images that it has: `inspect` of each.
+    #[must_use]
+    pub fn inspect_images(&self) -> Cmd {
+        let script = r#"ids=$("$1" images --quiet --no-trunc | sort -u); [ -z "$ids" ] || "$1" image inspect $ids"#;
+        Cmd::reads("sh").args(["-c", script, "sh", self.kind().program()])
+    }
+
     /// Reads an image from standard input.
     #[must_use]
     pub fn load_image(&self) -> Cmd {

@@ -1,5 +1,6 @@
 //! Phase `image`: the container's image, moved where the destination lacks it.
 
+use super::layers;
 use crate::context::{Context, SLOW};
 use crate::pipeline::{Doubt, Phase};
 use crate::{Failure, ask};
@@ -29,56 +30,25 @@ impl Phase for Image {
         if ask::image(&*to.host, to.engine.kind(), &name)?.is_some_and(|image| image["Id"] == *id) {
             return Ok(());
         }
-        let save = context.source.engine.save_image(&context.image, &name);
-        let (save, load) = (save.timeout(SLOW), to.engine.load_image().timeout(SLOW));
-        let (mut source, mut destination) =
-            (context.source.host.open(&save)?, to.host.open(&load)?);
-        let lost = |host: &str, cmd: &Cmd, error: &std::io::Error| HostError::Lost {
-            host: host.to_owned(),
-            doing: cmd.line(),
-            why: error.to_string(),
-        };
-        let mut buffer = vec![0; 256 * 1024];
-        let mut bytes = 0;
-        loop {
-            let n = source
-                .read(&mut buffer)
-                .map_err(|error| lost(context.source.name(), &save, &error))?;
-            if n == 0 {
-                break;
-            }
-            if context.is_interrupted() {
-                return Err(Failure::new(
-                    crate::Kind::Interrupted,
-                    "interrupted while the image was moved",
-                ));
-            }
-            destination
-                .write_all(&buffer[..n])
-                .map_err(|error| lost(to.name(), &load, &error))?;
-            bytes += n as u64;
-        }
-        let (saved, loaded) = (source.finish()?, destination.finish()?);
-        for (host, cmd, output) in [
-            (context.source.name(), &save, saved),
-            (to.name(), &load, loaded),
-        ] {
-            if output.status != 0 {
-                return Err(HostError::failed(host, cmd, &output).into());
+        let from = &context.source.engine;
+        let known = layers::known(&*to.host, &to.engine, &context.image);
+        if let Some(save) = from.save_image_without(&to.engine, &name, &known) {
+            let result = transfer(context, &save).and_then(|bytes| {
+                arrived(context, &name, &id)?;
+                Ok(bytes)
+            });
+            match result {
+                Ok(bytes) => {
+                    context.measured.phase_bytes = Some(bytes);
+                    return Ok(());
+                }
+                Err(failure) if failure.kind == crate::Kind::Interrupted => return Err(failure),
+                // There is no tar that can leave something out, or a layer is not what it seemed: all of it.
+                Err(_) => {}
             }
         }
-        if !context.options.dry_run
-            && ask::image(&*to.host, to.engine.kind(), &name)?
-                .is_none_or(|image| image["Id"] != *id)
-        {
-            return Err(Failure::failed(
-                to.name(),
-                format!(
-                    "the image {name} on {} is another after it was moved",
-                    to.name()
-                ),
-            ));
-        }
+        let bytes = transfer(context, &from.save_image(&context.image, &name))?;
+        arrived(context, &name, &id)?;
         context.measured.phase_bytes = Some(bytes);
         Ok(())
     }
@@ -87,4 +57,66 @@ impl Phase for Image {
         // An image harms nobody, and the next try needs it.
         Ok(())
     }
+}
+
+/// Carries what `save` prints on the source to the destination's engine; how many bytes.
+fn transfer(context: &Context, save: &Cmd) -> Result<u64, Failure> {
+    let to = &context.destination;
+    let (save, load) = (
+        save.clone().timeout(SLOW),
+        to.engine.load_image().timeout(SLOW),
+    );
+    let (mut source, mut destination) = (context.source.host.open(&save)?, to.host.open(&load)?);
+    let lost = |host: &str, cmd: &Cmd, error: &std::io::Error| HostError::Lost {
+        host: host.to_owned(),
+        doing: cmd.line(),
+        why: error.to_string(),
+    };
+    let mut buffer = vec![0; 256 * 1024];
+    let mut bytes = 0;
+    loop {
+        let n = source
+            .read(&mut buffer)
+            .map_err(|error| lost(context.source.name(), &save, &error))?;
+        if n == 0 {
+            break;
+        }
+        if context.is_interrupted() {
+            return Err(Failure::new(
+                crate::Kind::Interrupted,
+                "interrupted while the image was moved",
+            ));
+        }
+        destination
+            .write_all(&buffer[..n])
+            .map_err(|error| lost(to.name(), &load, &error))?;
+        bytes += n as u64;
+    }
+    let (saved, loaded) = (source.finish()?, destination.finish()?);
+    for (host, cmd, output) in [
+        (context.source.name(), &save, saved),
+        (to.name(), &load, loaded),
+    ] {
+        if output.status != 0 {
+            return Err(HostError::failed(host, cmd, &output).into());
+        }
+    }
+    Ok(bytes)
+}
+
+/// Whether the destination has that very image now.
+fn arrived(context: &Context, name: &str, id: &str) -> Result<(), Failure> {
+    let to = &context.destination;
+    if !context.options.dry_run
+        && ask::image(&*to.host, to.engine.kind(), name)?.is_none_or(|image| image["Id"] != *id)
+    {
+        return Err(Failure::failed(
+            to.name(),
+            format!(
+                "the image {name} on {} is another after it was moved",
+                to.name()
+            ),
+        ));
+    }
+    Ok(())
 }

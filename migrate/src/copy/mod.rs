@@ -8,6 +8,7 @@ mod files;
 mod flow;
 mod freeze;
 mod image;
+mod layers;
 pub(crate) mod lazy;
 mod network;
 pub(crate) mod pages;
