@@ -16,7 +16,7 @@ fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
     static TURN: Mutex<()> = Mutex::new(());
     static LAB: OnceLock<Option<Lab>> = OnceLock::new();
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = LAB.get_or_init(|| Lab::up("bench", "10.110.0.0/24", "docker-26"));
+    let lab = LAB.get_or_init(|| Lab::up("bench", "10.106.0.0/24", "docker-26"));
     Some((turn, lab.as_ref()?))
 }
 

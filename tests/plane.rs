@@ -18,7 +18,7 @@ fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
     static TURN: Mutex<()> = Mutex::new(());
     static LAB: OnceLock<Option<Lab>> = OnceLock::new();
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = LAB.get_or_init(|| Lab::up("plane", "10.112.0.0/24", "docker-26"));
+    let lab = LAB.get_or_init(|| Lab::up("plane", "10.107.0.0/24", "docker-26"));
     let lab = lab.as_ref()?;
     open_again(lab);
     Some((turn, lab))
@@ -128,7 +128,7 @@ fn data_passes_by_the_third_machine_unless_no_port_can_be_reached() {
     // A firewall that lets SSH alone through, as many do; without an answer.
     lab.ok(
         "a",
-        "nft add table ip closed; nft 'add chain ip closed c { type filter hook input priority -500; }'; nft add rule ip closed c ip saddr 10.112.0.3 tcp flags '& (syn|ack) == syn' tcp dport != 22 drop",
+        "nft add table ip closed; nft 'add chain ip closed c { type filter hook input priority -500; }'; nft add rule ip closed c ip saddr 10.107.0.3 tcp flags '& (syn|ack) == syn' tcp dport != 22 drop",
     );
     let before = came_here(lab);
     moved(lab, name, "b", "a");
