@@ -204,6 +204,13 @@ fn what_cannot_be_moved_is_refused_and_left_alone() {
             "mode post-copy works with Docker only",
         ),
         (
+            "ours",
+            "d",
+            "e",
+            "pre-copy",
+            "mode pre-copy works with Docker only",
+        ),
+        (
             "crunned",
             "e",
             "d",

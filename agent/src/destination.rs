@@ -5,6 +5,7 @@ use crate::frame::{Frame, Message, Receiver};
 use crate::job::{DIRECT, Event, IMAGES, ReceiveJob, THROUGH, Token, command};
 use crate::link::{Duplex, Incoming, Listener};
 use crate::pages::Pages;
+use crate::rounds;
 use crate::source::listen;
 use crate::tree::{Store, Style};
 use crate::tunnel::Shared;
@@ -139,6 +140,9 @@ fn take(
     }
     desk.pass(&mut from)?;
     tell(control, &Event::Pass)?;
+    if job.rounds {
+        rounds::receive(job, &mut from, control)?;
+    }
     std::thread::scope(|scope| {
         let start = command(&job.start).timeout(Duration::from_secs(job.start_seconds));
         let started = scope.spawn(move || Local.text(&start));
@@ -208,7 +212,7 @@ fn knock(gate: &Path, over: impl Fn() -> bool) -> Result<Option<OwnedFd>> {
 }
 
 /// Everything that a pass writes to.
-struct Desk<'a> {
+pub(crate) struct Desk<'a> {
     job: &'a ReceiveJob,
     stores: HashMap<u8, Store>,
     /// Which tree an open file belongs to.
@@ -238,6 +242,16 @@ impl<'a> Desk<'a> {
         })
     }
 
+    /// For the images of a round alone.
+    pub fn of_round(job: &'a ReceiveJob, images: &Path) -> Result<Self> {
+        Ok(Desk {
+            job,
+            stores: HashMap::from([(IMAGES, Store::new(images, Style::Plain)?)]),
+            open: HashMap::new(),
+            last: false,
+        })
+    }
+
     fn store(&mut self, tree: u8) -> Result<&mut Store> {
         self.stores
             .get_mut(&tree)
@@ -252,7 +266,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Takes frames until the pass is complete and proven to be what was sent.
-    fn pass<R: Read>(&mut self, from: &mut Receiver<R>) -> Result<()> {
+    pub fn pass<R: Read>(&mut self, from: &mut Receiver<R>) -> Result<()> {
         let mut complete = false;
         loop {
             match from.next()? {
@@ -294,7 +308,9 @@ impl<'a> Desk<'a> {
             }
             Message::Gone { tree, path } => self.store(tree)?.gone(&path),
             Message::Log(lines) => self.log(&lines),
-            Message::Pass { .. } => Err(AgentError::stream("a pass out of order")),
+            Message::Pass { .. } | Message::Round(_) | Message::Enough => {
+                Err(AgentError::stream("a pass out of order"))
+            }
         }
     }
 

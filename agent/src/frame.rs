@@ -70,6 +70,10 @@ pub(crate) enum Message {
     Log(Vec<u8>),
     /// All of a pass was sent.
     Pass { last: bool },
+    /// The memory of one more round follows, as a pass of its own.
+    Round(u32),
+    /// No round follows any more.
+    Enough,
 }
 
 /// One frame.

@@ -3,12 +3,31 @@
 use crate::error::{AgentError, Result};
 use crate::frame::{CHUNK, Message, Meta, Sender, What};
 use crate::job::IMAGES;
+use crate::pagemap::PAGE;
 use rustix::fs::FallocateFlags;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+/// Name of the link to the images of the round before (criu, `include/image.h`: `CR_PARENT_LINK`).
+const PARENT: &str = "parent";
+
+fn is_pages(name: &str) -> bool {
+    name.starts_with("pages-")
+}
+
+/// An image is root's alone.
+fn meta(mode: u32) -> Meta {
+    Meta {
+        mode,
+        uid: 0,
+        gid: 0,
+        mtime: (0, 0),
+        xattrs: Vec::new(),
+    }
+}
 
 /// The folder of the images, in memory.
 pub(crate) struct Images {
@@ -35,8 +54,12 @@ impl Images {
     fn names(&self) -> Result<Vec<String>> {
         let list = std::fs::read_dir(&self.folder)
             .map_err(|error| AgentError::file(&self.folder, error))?;
+        // Rounds have folders of their own.
+        let is_folder =
+            |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
         Ok(list
             .flatten()
+            .filter(|entry| !is_folder(entry))
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect())
     }
@@ -46,7 +69,7 @@ impl Images {
     pub fn send_grown<W: Write>(&mut self, to: &mut Sender<W>) -> Result<bool> {
         let mut some = false;
         for name in self.names()? {
-            if name.starts_with("pages-") {
+            if is_pages(&name) {
                 some |= self.send(&name, to)?;
             }
         }
@@ -56,7 +79,11 @@ impl Images {
     /// Sends all that is left, once CRIU has ended.
     pub fn send_rest<W: Write>(&mut self, to: &mut Sender<W>) -> Result<()> {
         for name in self.names()? {
-            self.send(&name, to)?;
+            if name == PARENT {
+                self.send_parent(to)?;
+            } else {
+                self.send(&name, to)?;
+            }
         }
         for growing in self.open.values() {
             to.message(&Message::Close {
@@ -65,6 +92,24 @@ impl Images {
             })?;
         }
         Ok(())
+    }
+
+    /// How many pages were sent.
+    pub fn pages(&self) -> u64 {
+        let pages = self.open.iter().filter(|(name, _)| is_pages(name));
+        pages.map(|(_, growing)| growing.sent).sum::<u64>() / PAGE
+    }
+
+    /// The way to the images of the round before.
+    fn send_parent<W: Write>(&self, to: &mut Sender<W>) -> Result<()> {
+        let path = self.folder.join(PARENT);
+        let target = std::fs::read_link(&path).map_err(|error| AgentError::file(&path, error))?;
+        to.message(&Message::Entry {
+            tree: IMAGES,
+            path: PARENT.into(),
+            meta: meta(0o120_777),
+            what: What::Symlink(target.into_os_string().into_encoded_bytes()),
+        })
     }
 
     fn send<W: Write>(&mut self, name: &str, to: &mut Sender<W>) -> Result<bool> {
@@ -79,13 +124,7 @@ impl Images {
             to.message(&Message::Entry {
                 tree: IMAGES,
                 path: name.as_bytes().to_vec(),
-                meta: Meta {
-                    mode: 0o100_600,
-                    uid: 0,
-                    gid: 0,
-                    mtime: (0, 0),
-                    xattrs: Vec::new(),
-                },
+                meta: meta(0o100_600),
                 what: What::File(id),
             })?;
             self.open
@@ -104,9 +143,12 @@ impl Images {
                 return Ok(some);
             }
             to.data(growing.id, growing.sent, &self.buffer[..n])?;
-            // What was sent need not fill this host's memory any longer: the frozen process has it still.
-            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            let _ = rustix::fs::fallocate(&growing.file, flags, growing.sent, n as u64);
+            if is_pages(name) {
+                // What was sent need not fill this host's memory any longer: the process has it still. What
+                // describes the pages is needed for the next round.
+                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                let _ = rustix::fs::fallocate(&growing.file, flags, growing.sent, n as u64);
+            }
             growing.sent += n as u64;
             some = true;
         }

@@ -11,6 +11,12 @@ pub(crate) const IMAGES: u8 = u8::MAX;
 /// The word that makes the sending side freeze the container.
 pub const FREEZE: &str = "freeze";
 
+/// The word that makes the sending side send the memory that changed since the last time (pre-copy).
+pub const ROUND: &str = "round";
+
+/// The word that says that no more rounds are wanted.
+pub const ENOUGH: &str = "enough";
+
 /// The word that ends an agent's work although the container has gone on at the destination: pages that
 /// are still missing then are lost, and the container there is ended.
 pub const STOP: &str = "stop";
@@ -79,6 +85,16 @@ pub struct SendJob {
     pub link: Option<(Link, Token)>,
     /// For post-copy.
     pub serve: Option<Serve>,
+    /// For pre-copy.
+    pub rounds: Option<Rounds>,
+}
+
+/// How memory is sent ahead, in rounds, while the container runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rounds {
+    /// Writes what changed since the last round. Where to is put before its last word; and what the last
+    /// round was, as in [`SendJob::dump`].
+    pub pre_dump: Vec<String>,
 }
 
 /// How memory is left where it is, to be fetched once the container runs on the other host.
@@ -124,6 +140,8 @@ pub struct ReceiveJob {
     pub start_seconds: u64,
     /// For post-copy: for how long the source may be out of reach, in seconds.
     pub lazy_seconds: Option<u64>,
+    /// For pre-copy: before the engine is started, rounds come.
+    pub rounds: bool,
 }
 
 /// What an agent tells the one who steers.
@@ -147,6 +165,15 @@ pub enum Event {
         /// Bytes sent and received so far on the direct link, if there is one, encryption included.
         wire: Option<(u64, u64)>,
     },
+    /// Source: a round was sent.
+    Round {
+        /// Pages in it.
+        pages: u64,
+        /// Bytes sent so far, in all.
+        bytes: u64,
+        /// As in [`Event::Sent`].
+        wire: Option<(u64, u64)>,
+    },
     /// Source: it is at work.
     Moving {
         /// Bytes sent so far, in all.
@@ -154,7 +181,7 @@ pub enum Event {
     },
     /// Source: the container stands still.
     Frozen,
-    /// Destination: what was sent before the freeze has arrived.
+    /// Destination: what was sent before the freeze has arrived; in rounds, what one of them brought.
     Pass,
     /// Destination: the runtime waits for the images.
     Waiting,

@@ -14,6 +14,7 @@ mod log;
 mod pace;
 mod pagemap;
 mod pages;
+mod rounds;
 mod serve;
 mod source;
 mod tls;
@@ -25,7 +26,8 @@ pub use destination::receive;
 pub use error::{AgentError, BROKE, Result};
 pub use frame::{Passing, carry};
 pub use job::{
-    COMPLETE, DIRECT, Event, FREEZE, Link, Place, ReceiveJob, STOP, SendJob, Serve, THROUGH, Token,
+    COMPLETE, DIRECT, ENOUGH, Event, FREEZE, Link, Place, ROUND, ReceiveJob, Rounds, STOP, SendJob,
+    Serve, THROUGH, Token,
 };
 pub use keep::{KeepJob, keep};
 pub use source::send;

@@ -7,6 +7,7 @@ use crate::job::{Event, FREEZE, STOP, SendJob, Serve, command};
 use crate::lanes;
 use crate::link::{self, Wire};
 use crate::log::Log;
+use crate::rounds;
 use crate::serve::{self, Dump};
 use crate::tree::{self, Manifest};
 use crate::tunnel::Shared;
@@ -79,6 +80,14 @@ fn go<W: Write + Send, A: Write + Send>(
     }
     to.pass(false)?;
     tell_sent(to, &mut aside)?;
+    let after = match &job.rounds {
+        None => None,
+        Some(rounds) => Some(SendJob {
+            dump: rounds::send(job, rounds, control, to, &mut aside)?,
+            ..job.clone()
+        }),
+    };
+    let job = after.as_ref().unwrap_or(job);
     let mut word = String::new();
     control
         .read_line(&mut word)
@@ -186,7 +195,7 @@ fn tell_sent<W: Write, A: Write>(
     tell_aside(to, aside, Event::Sent { bytes, wire })
 }
 
-fn tell_aside<W: Write, A: Write>(
+pub(crate) fn tell_aside<W: Write, A: Write>(
     to: &mut Sender<W>,
     aside: &mut Option<(&mut Sender<A>, &Wire)>,
     event: Event,
@@ -253,14 +262,30 @@ fn dump<W: Write + Send, A: Write + Send>(
     to: &mut Sender<W>,
     aside: &mut Option<(&mut Sender<A>, &Wire)>,
 ) -> Result<()> {
-    let cmd = command(&job.dump).timeout(DUMP_TIMEOUT);
-    std::thread::scope(|scope| {
-        let dump = scope.spawn(|| Local.run(&cmd));
+    stream(&job.dump, &job.images, to, aside, |to| {
         for (number, (root, before)) in job.trees.iter().zip(sent).enumerate() {
             tree::send(root, number_of(number)?, Some(before), to)?;
         }
-        let mut images = Images::new(&job.images);
-        let mut watch = Watch::new(&job.dump, ALONE);
+        Ok(())
+    })
+    .map(drop)
+}
+
+/// Runs what writes images into `folder`, and sends them as they grow, once `first` is done; says how many
+/// pages there were.
+pub(crate) fn stream<W: Write + Send, A: Write + Send>(
+    words: &[String],
+    folder: &Path,
+    to: &mut Sender<W>,
+    aside: &mut Option<(&mut Sender<A>, &Wire)>,
+    first: impl FnOnce(&mut Sender<W>) -> Result<()>,
+) -> Result<u64> {
+    let cmd = command(words).timeout(DUMP_TIMEOUT);
+    std::thread::scope(|scope| {
+        let dump = scope.spawn(|| Local.run(&cmd));
+        first(to)?;
+        let mut images = Images::new(folder);
+        let mut watch = Watch::new(words, ALONE);
         let mut told = Instant::now();
         while !dump.is_finished() {
             if !images.send_grown(to)? {
@@ -279,6 +304,7 @@ fn dump<W: Write + Send, A: Write + Send>(
         if output.status != 0 {
             return Err(HostError::failed(Local.name(), &cmd, &output).into());
         }
-        images.send_rest(to)
+        images.send_rest(to)?;
+        Ok(images.pages())
     })
 }

@@ -262,6 +262,8 @@ fn options(mode: migrate::Mode, wanted: &Wanted) -> Options {
         copy_bind: false,
         tcp_established: false,
         link_timeout: migrate::LINK_TIMEOUT,
+        max_downtime: None,
+        then_post_copy: false,
         dry_run: false,
         reach: wanted.reach.clone(),
         journal: wanted.journal.clone(),

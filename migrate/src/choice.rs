@@ -92,6 +92,8 @@ pub(crate) fn goes_with(
     }
     let (what, fix) = if mode == Mode::PostCopy {
         ("mode post-copy", "--mode copy")
+    } else if mode == Mode::PreCopy {
+        ("mode pre-copy", "--mode copy")
     } else if options.tcp_established {
         (
             "--tcp-established",
@@ -116,6 +118,7 @@ mod tests {
             (Mode::Copy, false, false),
             (Mode::Copy, true, true),
             (Mode::PostCopy, false, true),
+            (Mode::PreCopy, false, true),
         ] {
             let options = Options {
                 container: Name::new("web").unwrap(),
@@ -126,6 +129,8 @@ mod tests {
                 copy_bind: false,
                 tcp_established,
                 link_timeout: crate::LINK_TIMEOUT,
+                max_downtime: None,
+                then_post_copy: false,
                 dry_run: true,
                 reach: Reach::default(),
                 journal: None,

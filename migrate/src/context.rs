@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::event::{Event, Observer};
 use crate::journal::{Journal, Known, Reach};
 use crate::layout::Layout;
+use crate::rounds::PreCopy;
 use engine::{Container, Docker, Engine, Kind, Name};
 use host::Host;
 use schemars::JsonSchema;
@@ -24,6 +25,9 @@ pub enum Mode {
     /// Freeze, send all but the memory, go on there at once; the memory follows, on demand and in the
     /// background. Until the last page has come, both hosts are needed.
     PostCopy,
+    /// Send the memory while the container runs, in rounds, each with what changed since the one before; then
+    /// as copy, of which only the last changes are left. Needs a kernel that tracks which memory changes.
+    PreCopy,
     /// The workflow of the thesis "Towards Docker Live Migration": checkpoint, `tar -cz`, transfer,
     /// unpack, create, start from the checkpoint.
     Tarball,
@@ -36,6 +40,7 @@ impl Mode {
         match self {
             Mode::Copy => "copy",
             Mode::PostCopy => "post-copy",
+            Mode::PreCopy => "pre-copy",
             Mode::Tarball => "tarball",
         }
     }
@@ -44,7 +49,12 @@ impl Mode {
 impl Mode {
     /// Whether the container is restored through our runtime, from what our agents stream.
     pub(crate) fn streams(self) -> bool {
-        matches!(self, Mode::Copy | Mode::PostCopy)
+        matches!(self, Mode::Copy | Mode::PostCopy | Mode::PreCopy)
+    }
+
+    /// Whether memory is sent while the container runs.
+    pub(crate) fn has_rounds(self) -> bool {
+        self == Mode::PreCopy
     }
 }
 
@@ -67,12 +77,23 @@ pub struct Options {
     pub tcp_established: bool,
     /// For how long the hosts may be out of each other's reach while pages are fetched (post-copy).
     pub link_timeout: Duration,
+    /// Send no more rounds once the container would stand still for no longer than this (pre-copy).
+    pub max_downtime: Option<Duration>,
+    /// What is left after the rounds follows as in mode post-copy (pre-copy).
+    pub then_post_copy: bool,
     /// Show the commands, change nothing.
     pub dry_run: bool,
     /// How the hosts are reached.
     pub reach: Reach,
     /// Where journals are kept ([`crate::journal_home`]); a dry run needs none.
     pub journal: Option<PathBuf>,
+}
+
+impl Options {
+    /// Whether the container goes on at the destination before all of its memory is there.
+    pub(crate) fn leaves_pages(&self) -> bool {
+        self.mode == Mode::PostCopy || self.then_post_copy
+    }
 }
 
 /// For how long the hosts may be out of each other's reach unless the user says otherwise.
@@ -118,6 +139,8 @@ pub(crate) struct Measured {
     /// Id of the container made on the destination.
     pub new_id: Option<Name>,
     pub wire: Option<WireBytes>,
+    /// The rounds of mode pre-copy.
+    pub pre_copy: Option<PreCopy>,
     /// Bytes of the phase that runs now.
     pub phase_bytes: Option<u64>,
 }

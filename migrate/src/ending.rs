@@ -26,6 +26,7 @@ pub(crate) fn blank(source: &str, destination: &str, options: &Options) -> Repor
         total_seconds: 0.0,
         bytes_sent: None,
         bytes_received: None,
+        pre_copy: None,
         tarball_bytes: None,
         plan: Vec::new(),
         warnings: Vec::new(),
@@ -73,6 +74,7 @@ pub(crate) fn finish(
     report.tarball_bytes = measured.tarball_bytes;
     report.bytes_sent = measured.wire.map(|wire| wire.sent);
     report.bytes_received = measured.wire.map(|wire| wire.received);
+    report.pre_copy.clone_from(&measured.pre_copy);
     report.plan = plan;
     match end {
         End::Committed if context.options.dry_run => {

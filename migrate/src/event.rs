@@ -1,5 +1,7 @@
 //! What a migration tells while it runs.
 
+use crate::Round;
+
 /// Something that happened; reporters turn it into lines, nothing else prints.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -18,6 +20,13 @@ pub enum Event {
         done: u64,
         /// Bytes in all.
         total: u64,
+    },
+    /// A round of mode pre-copy was sent.
+    Round {
+        /// Its number, from 1 on.
+        number: usize,
+        /// What it was.
+        round: Round,
     },
     /// The container runs on the destination, and so many pages of its memory have not come yet.
     Pages {

@@ -1,7 +1,7 @@
 //! Everything that is looked at before anything is touched, and the reasons to refuse.
 
 use crate::choice::{self, Engines};
-use crate::copy::{binds, lazy, subject, tcp};
+use crate::copy::{binds, lazy, rounds, subject, tcp};
 use crate::leftover;
 use crate::tarball::workflow;
 use crate::{Failure, Kind, Mode, Options, ask, space, tool};
@@ -83,7 +83,10 @@ pub(crate) fn inspect(
         if options.tcp_established {
             tcp::check(&**source, &**destination, kind, &container)?;
         }
-        if options.mode == Mode::PostCopy {
+        if options.mode.has_rounds() {
+            rounds::tracks(&**source)?;
+        }
+        if options.leaves_pages() {
             lazy::serves(&**source)?;
             lazy::fetches(&**destination)?;
         }
@@ -99,8 +102,10 @@ pub(crate) fn inspect(
     let image = image(source, destination, &container, copies)?;
     let memory = space::memory(&**source, kind, &name)?;
     if copies {
-        // Images there and processes beside them; here, what was sent is freed at once.
-        subject::memory(&**destination, 2 * memory)?;
+        // Images there and processes beside them, and what rounds had sent that changed later; here, what was
+        // sent is freed at once.
+        let times = if options.mode.has_rounds() { 3 } else { 2 };
+        subject::memory(&**destination, times * memory)?;
         subject::memory(&**source, memory / 2)?;
         return Ok(Subject {
             name,
@@ -137,8 +142,22 @@ pub(crate) fn inspect(
     })
 }
 
-/// Options that only go with modes that stream.
+/// Options that only go with some modes.
 fn usage(options: &Options) -> Result<(), Failure> {
+    let of_rounds = [
+        (options.max_downtime.is_some(), "--max-downtime"),
+        (options.then_post_copy, "--then-post-copy"),
+    ];
+    if let (false, Some((_, option))) = (
+        options.mode.has_rounds(),
+        of_rounds.iter().find(|(given, _)| *given),
+    ) {
+        let mode = options.mode.as_str();
+        let what = format!("mode {mode} sends no memory while the container runs");
+        return Err(
+            Failure::new(Kind::Usage, what).fix(format!("{option} goes with --mode pre-copy"))
+        );
+    }
     if options.mode.streams() {
         return Ok(());
     }
@@ -150,7 +169,7 @@ fn usage(options: &Options) -> Result<(), Failure> {
         return Ok(());
     };
     let what = format!("mode {} {what}", options.mode.as_str());
-    let fix = format!("{option} goes with --mode copy and --mode post-copy");
+    let fix = format!("{option} goes with --mode copy, post-copy and pre-copy");
     Err(Failure::new(Kind::Usage, what).fix(fix))
 }
 

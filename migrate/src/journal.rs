@@ -110,6 +110,9 @@ pub struct Record {
     /// Whether folders of bind mounts are copied along.
     #[serde(default)]
     pub copy_bind: bool,
+    /// Whether what the rounds of mode pre-copy left follows as in mode post-copy.
+    #[serde(default)]
+    pub then_post_copy: bool,
     /// How the hosts are reached.
     pub reach: Reach,
     /// When it began, in seconds since 1970.
@@ -141,6 +144,7 @@ impl Record {
             destination: context.destination.name().to_owned(),
             keep_source: context.options.keep_source,
             copy_bind: context.options.copy_bind,
+            then_post_copy: context.options.then_post_copy,
             reach: context.options.reach.clone(),
             started: now.map_or(0, |time| time.as_secs()),
             process: std::process::id(),
@@ -343,6 +347,7 @@ mod tests {
             destination: "b".into(),
             keep_source: false,
             copy_bind: false,
+            then_post_copy: false,
             reach: Reach::default(),
             started,
             process: 1,

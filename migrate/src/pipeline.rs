@@ -148,8 +148,7 @@ pub fn run(
 /// The phases of a mode.
 pub(crate) fn phases(options: &Options) -> Phases {
     match options.mode {
-        Mode::Copy => copy::phases(options.copy_bind),
-        Mode::PostCopy => copy::post_copy(options.copy_bind),
+        Mode::Copy | Mode::PostCopy | Mode::PreCopy => copy::phases(options),
         Mode::Tarball => tarball::phases(),
     }
 }

@@ -20,7 +20,7 @@ impl Phase for Prepare {
         let (source, destination) = (context.source.name(), context.destination.name());
         match context.options.mode {
             Mode::Tarball => format!("folders for the images on {source} and {destination}"),
-            Mode::Copy | Mode::PostCopy => format!(
+            Mode::Copy | Mode::PostCopy | Mode::PreCopy => format!(
                 "transship's own program on {source} and {destination}, room for the images"
             ),
         }
@@ -45,7 +45,7 @@ impl Phase for Prepare {
         }
         match context.options.mode {
             Mode::Tarball => keep_down(context),
-            Mode::Copy | Mode::PostCopy => equip(context),
+            Mode::Copy | Mode::PostCopy | Mode::PreCopy => equip(context),
         }
     }
 
@@ -86,7 +86,11 @@ fn keep_down(context: &Context) -> Result<(), Failure> {
 /// Memory for the images, our program, and the runtime.
 fn equip(context: &mut Context) -> Result<(), Failure> {
     // Pages, and a little for what describes them.
-    let most = context.memory + context.memory / 8 + (256 << 20);
+    let mut most = context.memory + context.memory / 8 + (256 << 20);
+    if context.options.mode.has_rounds() {
+        // Those that a round has anew are freed only once it has come.
+        most += context.memory;
+    }
     for side in [&context.source, &context.destination] {
         side.host
             .text(&memory(&leftover::images(&context.name), most))?;

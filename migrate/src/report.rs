@@ -1,6 +1,6 @@
 //! What a migration leaves to be read.
 
-use crate::{Choice, Failure, Mode};
+use crate::{Choice, Failure, Mode, PreCopy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,9 @@ pub struct Report {
     /// Bytes that came back (acknowledgements).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_received: Option<u64>,
+    /// What mode pre-copy sent while the container ran, and why it sent no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pre_copy: Option<PreCopy>,
     /// Size of the tarball.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tarball_bytes: Option<u64>,

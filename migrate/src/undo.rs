@@ -196,7 +196,7 @@ fn is_there(record: &Record, context: &Context) -> Result<bool, Doubt> {
     if record.committed {
         return Ok(true);
     }
-    let alone = record.mode == Mode::PostCopy
+    let alone = (record.mode == Mode::PostCopy || record.then_post_copy)
         && record.outcome.is_none()
         && record.phases.iter().any(|phase| phase == "restore");
     if alone {
@@ -214,6 +214,8 @@ fn nothing(id: &str, failure: &Failure) -> Report {
         auto: false,
         keep_source: false,
         copy_bind: false,
+        max_downtime: None,
+        then_post_copy: false,
         dry_run: false,
         reach: journal::Reach::default(),
         tcp_established: false,
@@ -238,6 +240,8 @@ fn options(home: &Path, record: &Record) -> Result<Options, Failure> {
         auto: false,
         keep_source: record.keep_source,
         copy_bind: record.copy_bind,
+        max_downtime: None,
+        then_post_copy: record.then_post_copy,
         dry_run: false,
         reach: record.reach.clone(),
         tcp_established: false,

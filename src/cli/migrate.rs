@@ -9,6 +9,7 @@ use migrate::{Failure, Kind, Options, Record};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Move a running container to another host, where it goes on
 ///
@@ -50,6 +51,15 @@ pub struct Args {
     /// to decide about
     #[arg(long, value_name = "SECONDS", default_value_t = migrate::LINK_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(5..))]
     link_timeout: u64,
+    /// Mode pre-copy: send no more rounds of memory once the container would stand still for no longer than
+    /// this (300ms, 2s). Without it, and where it cannot be reached, it is frozen once a round brings hardly
+    /// anything, or more than the one before, and after 8 rounds in any case
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    max_downtime: Option<Duration>,
+    /// Mode pre-copy: what is left after the rounds follows as in mode post-copy, once the container has gone
+    /// on at the destination
+    #[arg(long)]
+    then_post_copy: bool,
     /// Show the commands, change nothing
     #[arg(long)]
     dry_run: bool,
@@ -81,6 +91,9 @@ enum Mode {
     /// The shortest pause, however much memory: it goes on there at once and its memory follows; until
     /// the last page has come, both hosts and the link between them are needed
     PostCopy,
+    /// Its memory is sent while it runs, again and again what changed since; what is left when it is frozen
+    /// is soon sent. The kernel of the source must track which memory changes (CONFIG_MEM_SOFT_DIRTY)
+    PreCopy,
     /// The workflow of the thesis: checkpoint, tar -cz, transfer, unpack, create, start
     Tarball,
 }
@@ -110,13 +123,16 @@ fn migrate(common: &Common, args: &Args, container: &Name, hosts: &Hosts) -> u8 
             // Copy is what is asked for first.
             Mode::Auto | Mode::Copy => migrate::Mode::Copy,
             Mode::PostCopy => migrate::Mode::PostCopy,
+            Mode::PreCopy => migrate::Mode::PreCopy,
             Mode::Tarball => migrate::Mode::Tarball,
         },
         auto: matches!(args.mode, Mode::Auto),
         keep_source: args.keep_source,
         copy_bind: args.copy_bind,
         tcp_established: args.tcp_established,
-        link_timeout: std::time::Duration::from_secs(args.link_timeout),
+        link_timeout: Duration::from_secs(args.link_timeout),
+        max_downtime: args.max_downtime,
+        then_post_copy: args.then_post_copy,
         dry_run: args.dry_run,
         reach: common.reach(),
         journal: migrate::journal_home(),
@@ -150,6 +166,19 @@ fn migrate(common: &Common, args: &Args, container: &Name, hosts: &Hosts) -> u8 
         ),
     };
     show(common, &talk, &report)
+}
+
+/// A time with its unit.
+fn time(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1e-3),
+        None => (text.strip_suffix('s').unwrap_or_default(), 1.0),
+    };
+    number
+        .parse::<f64>()
+        .ok()
+        .and_then(|number| Duration::try_from_secs_f64(number * unit).ok())
+        .ok_or_else(|| "a time is a number with its unit, as 300ms or 2s".to_owned())
 }
 
 fn show(common: &Common, talk: &Talk, report: &migrate::Report) -> u8 {
@@ -291,4 +320,19 @@ pub(super) fn interrupted() -> &'static AtomicBool {
         });
     }
     &INTERRUPTED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(time("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(time("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(time("0.25s"), Ok(Duration::from_millis(250)));
+        for wrong in ["", "300", "s", "ms", "-1s", "1 m", "nans", "1e99s", "2m"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Results for people.
 
 use console::{measure_text_width, style};
-use migrate::{Outcome, Report};
+use migrate::{Outcome, PreCopy, Report};
 use std::io::Write as _;
 
 /// A size as people say it.
@@ -189,6 +189,9 @@ fn table(report: &Report) {
         )
         .trim_end());
     }
+    if let Some(pre_copy) = &report.pre_copy {
+        rounds(pre_copy);
+    }
     let mut facts = Vec::new();
     if let Some(bytes) = report.tarball_bytes {
         facts.push(format!("tarball {bytes} bytes"));
@@ -206,6 +209,22 @@ fn table(report: &Report) {
             "  downtime {seconds:.3} s, total {:.3} s\n",
             report.total_seconds
         ));
+    }
+}
+
+/// What each round brought, and why there were no more.
+fn rounds(pre_copy: &PreCopy) {
+    out("");
+    for (number, round) in (1..).zip(&pre_copy.rounds) {
+        out(&format!(
+            "  round {number:<5} {:>9.3} s  {:>11}  {} pages",
+            round.seconds,
+            size(round.bytes),
+            round.pages
+        ));
+    }
+    if let Some(stop) = pre_copy.stop {
+        out(&format!("  no more rounds: {}", stop.because()));
     }
 }
 

@@ -69,6 +69,12 @@ impl Talk {
     pub fn migration(&self, event: &Event) {
         match event {
             Event::Begin { phase, title } => self.status(&format!("{phase:<11} {title}")),
+            Event::Round { number, round } => self.status(&format!(
+                "rounds      round {number}: {} pages, {} in {:.1} s",
+                round.pages,
+                super::human::size(round.bytes),
+                round.seconds
+            )),
             Event::Pages { left, total } => {
                 if self.live() {
                     let size = |pages: u64| super::human::size(pages * 4096);

@@ -11,6 +11,7 @@ mod verdict;
 
 pub use catalogue::{Check, Meta, catalogue};
 pub use container::{Inmate, pause, place};
+pub use host::memory_is_tracked;
 pub use pair::{Link, Pair};
 pub use report::{Counts, GroupReport, Report};
 pub use subject::Subject;

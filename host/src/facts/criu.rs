@@ -90,7 +90,7 @@ impl CriuCheck {
         let features = transcript
             .sections()
             .filter_map(|(name, section)| {
-                let judged = match feature(section) {
+                let judged = match judge(section) {
                     Feature::Missing | Feature::Supported if silent => Feature::NotJudged,
                     judged => judged,
                 };
@@ -119,7 +119,23 @@ impl CriuCheck {
     }
 }
 
-fn feature(section: &Section) -> Feature {
+/// CRIU's name for telling which pages of a process changed (the kernel's soft-dirty bits).
+pub const DIRTY_TRACKING: &str = "mem_dirty_track";
+
+/// Asks CRIU on a host for one feature alone.
+///
+/// # Errors
+/// Where there is no CRIU, or the host cannot be asked.
+pub fn feature(host: &dyn Host, name: &str) -> Result<Feature> {
+    let cmd = Cmd::reads("criu").args(["check", "--feature", name]);
+    let output = host.run(&cmd)?;
+    Ok(judge(&Section {
+        text: format!("{}{}", output.stdout_text(), output.stderr_text()),
+        status: Some(output.status),
+    }))
+}
+
+fn judge(section: &Section) -> Feature {
     match section.status {
         Some(0) => Feature::Supported,
         Some(124 | 137) => Feature::TimedOut,

@@ -5,8 +5,8 @@ use super::{binds, network, tcp};
 use crate::context::Context;
 use crate::pipeline::{Doubt, Phase};
 use crate::prepare::Which;
-use crate::{Failure, Mode, ask, layout, leftover, random};
-use agent::{Event, Place, ReceiveJob, SendJob, Serve, Token};
+use crate::{Failure, ask, layout, leftover, random};
+use agent::{Event, Place, ReceiveJob, Rounds, SendJob, Serve, Token};
 use engine::Container;
 use host::Cmd;
 use runtime::pending;
@@ -105,7 +105,7 @@ fn make_pending(context: &Context, seconds: u64) -> Result<(), Failure> {
         } else {
             Vec::new()
         },
-        lazy_pages: context.options.mode == Mode::PostCopy,
+        lazy_pages: context.options.leaves_pages(),
     };
     let script = r#"umask 077; mkdir -p "$1" && mkdir "$2" "$2/work" && mkfifo "$2/gate" && cat > "$2/options.json""#;
     let cmd = Cmd::changes("sh")
@@ -120,10 +120,17 @@ fn plan(context: &Context, send: &SendJob) -> Result<(), Failure> {
     let (source, destination) = (&context.source.host, &context.destination.host);
     destination.text(&Cmd::changes(&context.tool).args(["agent", "receive"]))?;
     source.text(&Cmd::changes(&context.tool).args(["agent", "send"]))?;
-    destination.text(&context.kind().start(&context.new_id()))?;
-    for line in [&send.freeze, &send.dump] {
-        source.text(&Cmd::changes(&line[0]).args(line[1..].iter().cloned()))?;
+    let show = |line: &[String]| {
+        source
+            .text(&Cmd::changes(&line[0]).args(line[1..].iter().cloned()))
+            .map(drop)
+    };
+    if let Some(rounds) = &send.rounds {
+        show(&rounds.command(&send.images, 1))?;
     }
+    destination.text(&context.kind().start(&context.new_id()))?;
+    show(&send.freeze)?;
+    show(&send.dump)?;
     Ok(())
 }
 
@@ -148,10 +155,11 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
         .ok_or_else(|| Failure::failed(on, format!("{} does not run any more", context.name)))?;
     let root = context.source.engine.runc_root(container.runtime());
     let folder = leftover::folder(&context.name);
-    let mut dump = Cmd::changes("runc").args([
-        "--root",
-        &root,
-        "checkpoint",
+    let runc = Cmd::changes("runc").args(["--root", &root, "checkpoint"]);
+    let pre_dump = runc
+        .clone()
+        .args(["--pre-dump", "--work-path", &folder, container.id()]);
+    let mut dump = runc.args([
         "--leave-running",
         "--image-path",
         &leftover::images(&context.name),
@@ -161,7 +169,7 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
     if context.source.engine.runtime_makes_network(container) {
         dump = dump.args(["--empty-ns", "network"]);
     }
-    let lazy = context.options.mode == Mode::PostCopy;
+    let lazy = context.options.leaves_pages();
     if lazy {
         // The agent gives it a descriptor 8 to tell on when the pages can be had.
         dump = dump.args(["--lazy-pages", "--status-fd", "8"]);
@@ -197,6 +205,9 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
             config: PathBuf::from(format!("{folder}/criu.conf")),
             hold: words(&Cmd::changes("runc").args(["--root", &root, "pause", container.id()])),
             link_seconds: context.options.link_timeout.as_secs(),
+        }),
+        rounds: context.options.mode.has_rounds().then(|| Rounds {
+            pre_dump: words(&pre_dump),
         }),
     })
 }
@@ -257,8 +268,11 @@ fn receive_job(
         start: words(&context.kind().start(&id)),
         token,
         start_seconds,
-        lazy_seconds: (context.options.mode == Mode::PostCopy)
+        lazy_seconds: context
+            .options
+            .leaves_pages()
             .then_some(context.options.link_timeout.as_secs()),
+        rounds: context.options.mode.has_rounds(),
     })
 }
 

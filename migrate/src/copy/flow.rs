@@ -3,7 +3,7 @@
 use crate::context::{Context, SLOW, WireBytes};
 use crate::event::Event as Told;
 use crate::prepare::Which;
-use crate::{Failure, Kind, Mode, leftover};
+use crate::{Failure, Kind, leftover};
 use agent::{DIRECT, Event, Passing, STOP, THROUGH};
 use host::{Cmd, HostError, Stream};
 use serde::Serialize;
@@ -68,7 +68,7 @@ impl Agent {
             host: host.name().to_owned(),
             cmd,
             stream,
-            outlives: context.options.mode == Mode::PostCopy,
+            outlives: context.options.leaves_pages(),
         };
         let mut line =
             serde_json::to_vec(job).expect("a job has no map with keys that are no text");
@@ -155,14 +155,22 @@ impl Flow {
         }
     }
 
+    /// Tells the source's agent what to do next.
+    pub fn tell_source(&mut self, word: &str) -> Result<(), Failure> {
+        match self.source.as_mut().map(|agent| agent.say(word)) {
+            Some(Err(failure)) => Err(self.broken(failure)),
+            _ => Ok(()),
+        }
+    }
+
     /// Carries what the source sends, if it comes through here, until it tells of an event that `until`
-    /// waits for.
+    /// waits for: that one.
     pub fn carry(
         &mut self,
         context: &Context,
         phase: &'static str,
         until: fn(&Event) -> bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<Event, Failure> {
         let mut told = Instant::now();
         loop {
             if context.is_interrupted() {
@@ -202,7 +210,9 @@ impl Flow {
                         )
                     })?;
                     match event {
-                        Event::Sent { bytes, wire } => (self.carried, self.wire) = (bytes, wire),
+                        Event::Sent { bytes, wire } | Event::Round { bytes, wire, .. } => {
+                            (self.carried, self.wire) = (bytes, wire);
+                        }
                         Event::Moving { bytes } if self.direct => {
                             self.carried = bytes;
                             self.progress(context, phase);
@@ -211,7 +221,7 @@ impl Flow {
                         _ => {}
                     }
                     if until(&event) {
-                        return Ok(());
+                        return Ok(event);
                     }
                 }
                 Passing::Bytes(bytes) => {

@@ -36,11 +36,9 @@ impl Phase for Freeze {
         }
         let mut flow = self.flow.lock();
         context.measured.last_sign_on_source = Some(Instant::now());
-        let said = flow.source.as_mut().map(|agent| agent.say(FREEZE));
-        if let Some(Err(failure)) = said {
-            return Err(flow.broken(failure));
-        }
+        flow.tell_source(FREEZE)?;
         flow.carry(context, "freeze", |event| *event == Event::Frozen)
+            .map(drop)
     }
 
     fn undo(&mut self, context: &mut Context) -> Result<(), Doubt> {
@@ -128,7 +126,7 @@ impl Phase for Move {
         let mut flow = self.flow.lock();
         let before = flow.carried();
         flow.carry(context, "move", sent)
-            .and_then(|()| flow.hear(context, |event| matches!(event, Event::Arrived { .. })))
+            .and_then(|_| flow.hear(context, |event| matches!(event, Event::Arrived { .. })))
             .map_err(|failure| explain(context, failure))?;
         context.measured.phase_bytes = Some(flow.carried() - before);
         context.measured.wire = flow.wire();
@@ -184,7 +182,7 @@ impl Phase for Restore {
 }
 
 /// Adds what CRIU's log says, where it was CRIU that failed.
-fn explain(context: &Context, failure: Failure) -> Failure {
+pub(super) fn explain(context: &Context, failure: Failure) -> Failure {
     if failure.what.contains("criu failed") {
         let images = leftover::images(&context.name);
         criu_log::explain(&context.source, context.container.id(), &images, failure)

@@ -12,38 +12,31 @@ mod layers;
 pub(crate) mod lazy;
 mod network;
 pub(crate) mod pages;
+pub(crate) mod rounds;
 pub(crate) mod subject;
 pub(crate) mod tcp;
 pub(crate) mod thaw;
 
+use crate::Options;
 use crate::pipeline::{Phase, Phases};
 use crate::{create::Create, prepare::Prepare, proof::Verify};
 use flow::Shared;
 
-/// The phases of this mode.
-pub(crate) fn phases(copy_bind: bool) -> Phases {
-    of(&Shared::default(), copy_bind)
-}
-
-/// The phases of mode `post-copy`: as above, but the memory stays on the source until the container runs
-/// on the destination, and follows before the commit point.
-pub(crate) fn post_copy(copy_bind: bool) -> Phases {
-    let flow = Shared::default();
-    let mut phases = of(&flow, copy_bind);
-    phases
-        .before_commit
-        .push(Box::new(pages::Pages::new(&flow)));
-    phases
-}
-
-fn of(flow: &Shared, copy_bind: bool) -> Phases {
+/// The phases of this mode, and of those that are like it. In mode `pre-copy` most of the memory is sent
+/// ahead. In mode `post-copy`, and after pre-copy if it is asked for, memory stays on the source until the
+/// container runs on the destination, and follows before the commit point.
+pub(crate) fn phases(options: &Options) -> Phases {
+    let flow = &Shared::default();
     let mut before_commit: Vec<Box<dyn Phase>> = vec![Box::new(Prepare), Box::new(image::Image)];
-    if copy_bind {
+    if options.copy_bind {
         before_commit.push(Box::new(binds::Binds));
     }
-    let rest: [Box<dyn Phase>; 7] = [
-        Box::new(Create),
-        Box::new(files::Files::new(flow)),
+    before_commit.push(Box::new(Create));
+    before_commit.push(Box::new(files::Files::new(flow)));
+    if options.mode.has_rounds() {
+        before_commit.push(Box::new(rounds::Rounds::new(flow)));
+    }
+    let rest: [Box<dyn Phase>; 5] = [
         Box::new(files::Start::new(flow)),
         Box::new(freeze::Freeze::new(flow)),
         Box::new(freeze::Move::new(flow)),
@@ -51,6 +44,9 @@ fn of(flow: &Shared, copy_bind: bool) -> Phases {
         Box::new(Verify),
     ];
     before_commit.extend(rest);
+    if options.leaves_pages() {
+        before_commit.push(Box::new(pages::Pages::new(flow)));
+    }
     Phases {
         before_commit,
         after_commit: vec![Box::new(clean::Clean::new(flow))],

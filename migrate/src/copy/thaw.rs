@@ -8,12 +8,7 @@ use std::time::Duration;
 
 /// The commands that let the frozen source go on, in order: first whoever dumps it must have ended.
 pub(crate) fn cmds(container: &Container, name: &Name) -> Vec<Cmd> {
-    let wait = leftover::ENDS.as_secs().to_string();
-    let mut cmds = vec![
-        Cmd::changes("flock")
-            .args(["-w", &wait, &leftover::held(name), "true"])
-            .timeout(leftover::ENDS + Duration::from_secs(10)),
-    ];
+    let mut cmds = vec![ended(name)];
     if let Some(pid) = container.pid()
         && container.has_own_network_namespace()
     {
@@ -21,6 +16,14 @@ pub(crate) fn cmds(container: &Container, name: &Name) -> Vec<Cmd> {
     }
     cmds.push(container.kind().unpause(name));
     cmds
+}
+
+/// Waits until whoever dumps it has ended.
+pub(crate) fn ended(name: &Name) -> Cmd {
+    let wait = leftover::ENDS.as_secs().to_string();
+    Cmd::changes("flock")
+        .args(["-w", &wait, &leftover::held(name), "true"])
+        .timeout(leftover::ENDS + Duration::from_secs(10))
 }
 
 /// The same, to be pasted.
@@ -36,13 +39,20 @@ pub(crate) const RUNTIME_DISAGREES: &str = "container not paused";
 /// Freezes the container anew, cleanly, so that the engine can thaw it. What is left half frozen by a CRIU that
 /// ended, or is thawed already, is thawed first: runc takes neither for frozen.
 pub(crate) fn refreeze(runc_root: &str, container: &Container) -> Option<Cmd> {
-    let script = r#"
+    let script = format!("{MELT}\nexec runc --root \"$2\" pause \"$3\"\n");
+    let pid = container.pid()?.to_string();
+    Some(Cmd::changes("sh").args(["-c", &script, "sh", &pid, runc_root, container.id()]))
+}
+
+/// Lets process `$1` and all others of its control group go on, whoever froze them.
+const MELT: &str = r#"
 v1=$(sed -n 's/^[0-9]*:freezer://p' "/proc/$1/cgroup"); v2=$(sed -n 's/^0:://p' "/proc/$1/cgroup")
 if [ -n "$v1" ] && [ -e "/sys/fs/cgroup/freezer$v1/freezer.state" ]; then echo THAWED > "/sys/fs/cgroup/freezer$v1/freezer.state"
 elif [ -e "/sys/fs/cgroup$v2/cgroup.freeze" ]; then echo 0 > "/sys/fs/cgroup$v2/cgroup.freeze"
-fi
-exec runc --root "$2" pause "$3"
-"#;
+fi"#;
+
+/// Lets a container go on that the engine has not frozen, and that a CRIU left frozen which ended half-way.
+pub(crate) fn melt(container: &Container) -> Option<Cmd> {
     let pid = container.pid()?.to_string();
-    Some(Cmd::changes("sh").args(["-c", script, "sh", &pid, runc_root, container.id()]))
+    Some(Cmd::changes("sh").args(["-c", MELT, "sh", &pid]))
 }

@@ -4,7 +4,7 @@ use super::Inmate;
 use crate::check::catalogue::{Check, meta};
 use crate::check::size;
 use crate::check::verdict::{Group, Outcome};
-use host::facts::criu::Feature;
+use host::facts::criu::{DIRTY_TRACKING, Feature};
 
 /// Seconds that freezing, opening the images and starting again take beside the transfer, least and
 /// most: what mode copy took for a container of 1 MiB, between a quiet and a busy pair of hosts.
@@ -101,10 +101,7 @@ fn dirty(inmate: &Inmate<'_>) -> Outcome {
             activity.seconds
         ));
     }
-    let feature = inmate
-        .source
-        .criu
-        .map(|criu| criu.feature("mem_dirty_track"));
+    let feature = inmate.source.criu.map(|criu| criu.feature(DIRTY_TRACKING));
     let rest = match feature {
         Some(Feature::Supported) => "pre-copy counts that in its rounds",
         _ => "this kernel cannot count that",

@@ -3,7 +3,7 @@
 use crate::check::catalogue::{Check, meta};
 use crate::check::subject::{Subject, list, size};
 use crate::check::verdict::{Group, Outcome};
-use host::facts::criu::Feature;
+use host::facts::criu::{DIRTY_TRACKING, Feature};
 use host::facts::kernel::Setting;
 use semver::Version;
 
@@ -204,24 +204,29 @@ fn time_namespace(subject: &Subject<'_>) -> Outcome {
     ))
 }
 
+/// Whether the kernel tells which memory a process changed: by what CRIU says of its feature
+/// [`DIRTY_TRACKING`], else by CONFIG_MEM_SOFT_DIRTY. None where neither says.
+#[must_use]
+pub fn memory_is_tracked(asked: Option<Feature>, built: Setting) -> Option<bool> {
+    match (asked, built) {
+        (Some(Feature::Supported), _) => Some(true),
+        (Some(Feature::Missing), _) => Some(false),
+        (_, Setting::BuiltIn) => Some(true),
+        (_, Setting::Off) => Some(false),
+        _ => None,
+    }
+}
+
 fn soft_dirty(subject: &Subject<'_>) -> Outcome {
-    let asked = subject
-        .criu
-        .map(|criu| criu.feature("mem_dirty_track"))
-        .filter(|found| matches!(found, Feature::Supported | Feature::Missing));
-    match (asked, subject.setting("MEM_SOFT_DIRTY")) {
-        (Some(Feature::Supported), _) | (None, Setting::BuiltIn) => {
-            Outcome::ok("changed memory is tracked, so pre-copy is possible")
-        }
-        (Some(Feature::Missing), _) => {
-            Outcome::warn("changed memory is not tracked, so pre-copy is not possible")
-                .found("CRIU: mem_dirty_track is not supported")
-        }
-        (_, Setting::Off) => {
-            Outcome::warn("changed memory is not tracked, so pre-copy is not possible")
-                .found("the kernel was built without CONFIG_MEM_SOFT_DIRTY")
-        }
-        _ => Outcome::skip("neither CRIU nor the kernel's configuration says"),
+    let asked = subject.criu.map(|criu| criu.feature(DIRTY_TRACKING));
+    match memory_is_tracked(asked, subject.setting("MEM_SOFT_DIRTY")) {
+        Some(true) => Outcome::ok("changed memory is tracked, so pre-copy is possible"),
+        Some(false) => Outcome::warn("changed memory is not tracked, so pre-copy is not possible")
+            .found(match asked {
+                Some(Feature::Missing) => "CRIU: mem_dirty_track is not supported",
+                _ => "the kernel was built without CONFIG_MEM_SOFT_DIRTY",
+            }),
+        None => Outcome::skip("neither CRIU nor the kernel's configuration says"),
     }
 }
 

@@ -13,6 +13,8 @@ mod system;
 use super::catalogue::Check;
 use super::subject::Subject;
 
+pub use kernel::memory_is_tracked;
+
 /// All checks of one host but the rules about known faults, which are data.
 pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
     let mut checks = system::checks();
