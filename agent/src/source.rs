@@ -11,7 +11,7 @@ use crate::rounds;
 use crate::serve::{self, Dump};
 use crate::tree::{self, Manifest};
 use crate::tunnel::Shared;
-use crate::watch::Watch;
+use crate::watch::{DUMP_TIMEOUT, TICK, Watch};
 use host::{Host, HostError, Local};
 use std::io::{BufRead, BufWriter, Write};
 use std::path::Path;
@@ -19,14 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// A dump of a large container takes seconds; a hung one is given up after this.
-const DUMP_TIMEOUT: Duration = Duration::from_secs(600);
-/// How long runc may be at work without a CRIU under it: before it starts one, and after that has ended.
-const ALONE: Duration = Duration::from_secs(30);
 /// What is gathered before it is encrypted: small frames make no records of their own.
 const BUFFER: usize = 64 * 1024;
-/// How often it is told how far it is; whoever steers sees by that, too, that the user wants it to end.
-const TICK: Duration = Duration::from_millis(200);
 /// runc gives up, and thaws, where the container forks all the time and this host is busy (cgroup v1);
 /// whoever asked may try again (opencontainers/runc, pull request 4388).
 const NOT_YET: &str = "unable to freeze";
@@ -39,7 +33,11 @@ const LOOK: Duration = Duration::from_millis(2);
 ///
 /// # Errors
 /// Whatever went wrong. The container is then as far as it came: the one who steers undoes.
-pub fn send(job: &SendJob, control: &mut dyn BufRead, out: impl Write + Send) -> Result<()> {
+pub fn send(
+    job: &SendJob,
+    control: impl BufRead + Send + 'static,
+    out: impl Write + Send,
+) -> Result<()> {
     let mut out = Sender::new(out);
     // That it cannot be reached is no failure: there is the way through whoever steers.
     let direct = job
@@ -65,7 +63,7 @@ pub fn send(job: &SendJob, control: &mut dyn BufRead, out: impl Write + Send) ->
 /// Does the job: frames go to `to`, events to `aside`, or between the frames.
 fn go<W: Write + Send, A: Write + Send>(
     job: &SendJob,
-    control: &mut dyn BufRead,
+    mut control: impl BufRead + Send + 'static,
     to: &mut Sender<W>,
     mut aside: Option<(&mut Sender<A>, &Wire)>,
 ) -> Result<()> {
@@ -83,7 +81,7 @@ fn go<W: Write + Send, A: Write + Send>(
     let after = match &job.rounds {
         None => None,
         Some(rounds) => Some(SendJob {
-            dump: rounds::send(job, rounds, control, to, &mut aside)?,
+            dump: rounds::send(job, rounds, &mut control, to, &mut aside)?,
             ..job.clone()
         }),
     };
@@ -108,7 +106,7 @@ fn go<W: Write + Send, A: Write + Send>(
     tell_sent(to, &mut aside)?;
     // Who closes a connection with something unread in it resets it, and what is still under way is lost:
     // it stays open until the one who steers has heard that all arrived.
-    let _ = std::io::copy(control, &mut std::io::sink());
+    let _ = std::io::copy(&mut control, &mut std::io::sink());
     Ok(())
 }
 
@@ -118,34 +116,41 @@ fn pages<W: Write + Send, A: Write + Send>(
     serve: &Serve,
     sent: &[Manifest],
     mut log: Option<Log>,
-    control: &mut dyn BufRead,
+    mut control: impl BufRead + Send + 'static,
     to: &mut Sender<W>,
     mut aside: Option<(&mut Sender<A>, &Wire)>,
 ) -> Result<()> {
-    let mut dump = Dump::start(job, serve)?;
-    for (number, (root, before)) in job.trees.iter().zip(sent).enumerate() {
-        tree::send(root, number_of(number)?, Some(before), to)?;
-    }
-    dump.ready()?;
     let (shared, wire) = (Arc::<Shared>::default(), Arc::<Wire>::default());
-    std::thread::scope(|scope| {
-        let held = scope.spawn(|| dump.hold_frozen(serve));
-        let served = scope.spawn(|| serve::serve(job, serve, &dump, &shared, &wire));
-        let last = || -> Result<()> {
-            Images::new(&job.images).send_rest(to)?;
-            if let Some(log) = &mut log {
-                log.send(to)?;
-            }
-            held.join()
-                .map_err(|_| AgentError::Other("the thread that freezes ended".into()))??;
-            to.pass(true)?;
-            tell_sent(to, &mut aside)
-        };
-        if let Err(error) = last() {
-            shared.stop.store(true, Relaxed);
-            return Err(error);
+    let hearing = Arc::clone(&shared);
+    let heard = std::thread::spawn(move || listen(&mut control, &hearing));
+    let mut dump = Dump::start(job, serve)?;
+    let mut told = false;
+    let result = (|| {
+        for (number, (root, before)) in job.trees.iter().zip(sent).enumerate() {
+            tree::send(root, number_of(number)?, Some(before), to)?;
         }
-        let telling = scope.spawn(|| {
+        dump.ready(|| {
+            let bytes = to.bytes();
+            let told = tell_aside(to, &mut aside, Event::Moving { bytes });
+            told.is_ok() && !shared.stop.load(Relaxed)
+        })?;
+        std::thread::scope(|scope| {
+            let held = scope.spawn(|| dump.hold_frozen(serve));
+            let served = scope.spawn(|| serve::serve(job, serve, &dump, &shared, &wire));
+            let last = || -> Result<()> {
+                Images::new(&job.images).send_rest(to)?;
+                if let Some(log) = &mut log {
+                    log.send(to)?;
+                }
+                held.join()
+                    .map_err(|_| AgentError::Other("the thread that freezes ended".into()))??;
+                to.pass(true)?;
+                tell_sent(to, &mut aside)
+            };
+            if let Err(error) = last() {
+                shared.stop.store(true, Relaxed);
+                return Err(error);
+            }
             let result = served.join().unwrap_or_else(|_| {
                 Err(AgentError::Other("the thread with the pages ended".into()))
             });
@@ -160,13 +165,17 @@ fn pages<W: Write + Send, A: Write + Send>(
             };
             // There may be nobody any more who hears it.
             let _ = tell_aside(to, &mut aside, event);
+            told = true;
             result
-        });
-        listen(control, &shared);
-        telling
-            .join()
-            .map_err(|_| AgentError::Other("the thread that tells ended".into()))?
-    })
+        })
+    })();
+    // Whoever undoes waits for the end of all that dumps.
+    dump.leave();
+    if told {
+        // It stays open until the one who steers has heard that.
+        let _ = heard.join();
+    }
+    result
 }
 
 /// Hears whoever steers to the end: while the container has not gone on at the destination, that end is
@@ -285,7 +294,7 @@ pub(crate) fn stream<W: Write + Send, A: Write + Send>(
         let dump = scope.spawn(|| Local.run(&cmd));
         first(to)?;
         let mut images = Images::new(folder);
-        let mut watch = Watch::new(words, ALONE);
+        let mut watch = Watch::dump(words);
         let mut told = Instant::now();
         while !dump.is_finished() {
             if !images.send_grown(to)? {
@@ -294,6 +303,7 @@ pub(crate) fn stream<W: Write + Send, A: Write + Send>(
             if told.elapsed() >= TICK {
                 told = Instant::now();
                 watch.look();
+                // Whoever steers sees by that, too, that the user wants it to end.
                 let bytes = to.bytes();
                 tell_aside(to, aside, Event::Moving { bytes })?;
             }

@@ -4,51 +4,85 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 
+/// How often whoever dumps looks.
+pub(crate) const TICK: Duration = Duration::from_millis(200);
+/// A dump of a large container takes seconds; a hung one is given up after this.
+pub(crate) const DUMP_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How long a command may be without a living child.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Before its first one was seen.
+    pub before: Duration,
+    /// Since the last one was seen.
+    pub after: Duration,
+}
+
+/// runc first looks at the container; after CRIU it only tidies up.
+const RUNC: Patience = Patience {
+    before: Duration::from_secs(30),
+    after: Duration::from_secs(5),
+};
+
 /// Watches a command of ours that leaves its work to a child.
 pub(crate) struct Watch {
     /// Its command line, as /proc has it.
     line: Vec<u8>,
-    patience: Duration,
-    at_work: Instant,
+    patience: Patience,
+    /// One was seen.
+    had: bool,
+    /// Since when none is.
+    alone: Instant,
 }
 
 impl Watch {
+    /// Watches a dump by runc.
+    pub fn dump(words: &[String]) -> Self {
+        Watch::new(words, RUNC)
+    }
+
     /// The command of these words may be without a living child for so long.
-    pub fn new(words: &[String], patience: Duration) -> Self {
+    fn new(words: &[String], patience: Patience) -> Self {
         Watch {
             line: words
                 .iter()
                 .flat_map(|word| word.bytes().chain([0]))
                 .collect(),
             patience,
-            at_work: Instant::now(),
+            had: false,
+            alone: Instant::now(),
         }
     }
 
     /// Ends the command if it had no living child for too long.
     pub fn look(&mut self) {
-        let Some(waits) = self.idle() else {
-            self.at_work = Instant::now();
+        let Some((waits, alone)) = self.find() else {
+            self.alone = Instant::now();
             return;
         };
-        if self.at_work.elapsed() >= self.patience {
+        if !alone {
+            (self.had, self.alone) = (true, Instant::now());
+        }
+        let patience = if self.had {
+            self.patience.after
+        } else {
+            self.patience.before
+        };
+        if alone && self.alone.elapsed() >= patience {
             // That it ended meanwhile is right too.
             let _ = kill_process(waits, Signal::KILL);
         }
     }
 
-    /// The command, if it runs and has no living child.
-    fn idle(&self) -> Option<Pid> {
+    /// The command, if it runs; and whether it has no living child.
+    fn find(&self) -> Option<(Pid, bool)> {
         let us = i32::try_from(std::process::id()).ok()?;
         let is_it = |pid: &i32| {
             std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == self.line)
         };
         let pid = runtime::tree(us).into_iter().find(is_it)?;
         let mut below = runtime::tree(pid).into_iter().skip(1);
-        if below.any(lives) {
-            return None;
-        }
-        Pid::from_raw(pid)
+        Some((Pid::from_raw(pid)?, !below.any(lives)))
     }
 }
 
@@ -64,11 +98,14 @@ mod tests {
     use super::*;
     use host::{Cmd, Host, Local};
 
+    const MOMENT: Duration = Duration::from_millis(300);
+    const LONG: Duration = Duration::from_secs(3600);
+
     /// Runs a shell script under watch; how it ended.
-    fn watched(script: &str) -> i32 {
+    fn watched(script: &str, before: Duration, after: Duration) -> i32 {
         let cmd = Cmd::changes("sh").args(["-c", script]);
         let words = ["sh".to_owned(), "-c".to_owned(), script.to_owned()];
-        let mut watch = Watch::new(&words, Duration::from_millis(300));
+        let mut watch = Watch::new(&words, Patience { before, after });
         std::thread::scope(|scope| {
             let run = scope.spawn(|| Local.run(&cmd).unwrap().status);
             while !run.is_finished() {
@@ -82,12 +119,18 @@ mod tests {
     #[test]
     fn whoever_waits_for_a_child_that_was_killed_is_ended() {
         // The shell waits for a line that nobody writes.
-        let script = "d=$(mktemp -d); mkfifo $d/f; exec 3<>$d/f; rm -r $d; sleep 60 & kill -KILL $!; read x <&3";
-        assert_eq!(watched(script), 128 + 9);
+        let script = "d=$(mktemp -d); mkfifo $d/f; exec 3<>$d/f; rm -r $d; sleep 60 & sleep 0.5; kill -KILL $!; read x <&3";
+        assert_eq!(watched(script, LONG, MOMENT), 128 + 9);
+    }
+
+    #[test]
+    fn whoever_starts_no_child_is_ended_too_but_later() {
+        let script = "while :; do :; done";
+        assert_eq!(watched(script, MOMENT, LONG), 128 + 9);
     }
 
     #[test]
     fn whoever_has_a_child_at_work_is_not() {
-        assert_eq!(watched("sleep 1 & wait; exit 3"), 3);
+        assert_eq!(watched("sleep 1 & wait; exit 3", MOMENT, MOMENT), 3);
     }
 }

@@ -108,12 +108,6 @@ impl Child {
         }))
     }
 
-    /// What it was started as.
-    #[must_use]
-    pub fn cmd(&self) -> &Cmd {
-        &self.cmd
-    }
-
     /// Ends it and everything it started.
     pub fn kill(&self) {
         kill_group(&self.handle);

@@ -29,16 +29,17 @@ pub fn run(args: &Args) -> u8 {
     let Ok(mut input) = input() else {
         return exit::FAILED;
     };
-    let result =
-        match args.side {
-            Side::Send => job(&mut input)
-                .and_then(|job| agent::send(&job, &mut input, BufWriter::new(output()?))),
-            Side::Receive => {
-                job(&mut input).and_then(|job| agent::receive(&job, input, &mut std::io::stdout()))
-            }
-            Side::Keep => job(&mut input)
-                .and_then(|job| agent::keep(&job, &mut input, &mut std::io::stdout())),
-        };
+    let result = match args.side {
+        Side::Send => {
+            job(&mut input).and_then(|job| agent::send(&job, input, BufWriter::new(output()?)))
+        }
+        Side::Receive => {
+            job(&mut input).and_then(|job| agent::receive(&job, input, &mut std::io::stdout()))
+        }
+        Side::Keep => {
+            job(&mut input).and_then(|job| agent::keep(&job, &mut input, &mut std::io::stdout()))
+        }
+    };
     match result {
         Ok(()) => exit::OK,
         Err(error) => {
