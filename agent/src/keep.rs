@@ -42,7 +42,9 @@ pub struct KeepJob {
 pub fn keep(job: &KeepJob, control: &mut BufReader<File>, out: &mut dyn Write) -> Result<()> {
     let failed = |error: rustix::io::Errno| AgentError::Other(format!("user faults: {error}"));
     let (container, daemon) = (open(job.container)?, open(job.daemon)?);
-    let mut held = grab(job.daemon, &daemon).map_err(failed)?;
+    let mut held = grab(job.daemon, &daemon, FAULTS)
+        .map_err(failed)?
+        .unwrap_or_default();
     writeln!(out, "{}", held.len())
         .and_then(|()| out.flush())
         .map_err(AgentError::sending)?;
@@ -70,10 +72,9 @@ pub fn keep(job: &KeepJob, control: &mut BufReader<File>, out: &mut dyn Write) -
             Some(since) if since.elapsed() > WORD => return end(job.container, &container),
             Some(_) => {}
             None => {
-                // The new ones first: between the two nothing may be without a holder.
-                if let Ok(now) = grab(job.daemon, &daemon)
-                    && !now.is_empty()
-                {
+                // The new ones first: between the two nothing may be without a holder. What the daemon has
+                // closed we may not keep: its epoll would tell of it, and it would try to read it, for ever.
+                if let Ok(Some(now)) = grab(job.daemon, &daemon, FAULTS) {
                     held = now;
                 }
             }
@@ -108,15 +109,18 @@ fn wait(fds: [std::os::fd::BorrowedFd<'_>; 3], all: bool) -> [bool; 3] {
     ready
 }
 
-/// Our own handles of all userfaultfds that a process has.
-fn grab(pid: i32, handle: &OwnedFd) -> rustix::io::Result<Vec<OwnedFd>> {
+/// What /proc says that a userfaultfd is.
+const FAULTS: &str = "anon_inode:[userfaultfd]";
+
+/// Our own handles of all descriptors of that sort that a process has; none where it is ending, or has ended.
+fn grab(pid: i32, handle: &OwnedFd, sort: &str) -> rustix::io::Result<Option<Vec<OwnedFd>>> {
     let mut held = Vec::new();
     let Ok(list) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return Ok(held);
+        return Ok(None);
     };
     for entry in list.flatten() {
-        let is_ours = std::fs::read_link(entry.path())
-            .is_ok_and(|target| target.to_string_lossy() == "anon_inode:[userfaultfd]");
+        let is_ours =
+            std::fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy() == sort);
         let number = entry
             .file_name()
             .to_str()
@@ -130,7 +134,9 @@ fn grab(pid: i32, handle: &OwnedFd) -> rustix::io::Result<Vec<OwnedFd>> {
             }
         }
     }
-    Ok(held)
+    // A process that ends loses all its descriptors at one stroke: while it has one, the list was whole.
+    let is_whole = std::fs::read_link(format!("/proc/{pid}/fd/0")).is_ok();
+    Ok(is_whole.then_some(held))
 }
 
 /// Ends a container and waits until it is gone.
@@ -276,6 +282,28 @@ mod tests {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    #[test]
+    fn what_the_daemon_has_closed_is_not_held_but_what_it_had_when_it_ended_is() {
+        let handle_of = |pid: u32| open(i32::try_from(pid).unwrap()).unwrap();
+        let us = std::process::id();
+        let own = i32::try_from(us).unwrap();
+        // Something else of that sort, which is made without unsafe code.
+        let sort = "anon_inode:[eventfd]";
+        let count = || grab(own, &handle_of(us), sort).unwrap().unwrap().len();
+        let fd = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        assert_eq!(count(), 1);
+        drop(fd);
+        assert_eq!(count(), 0);
+        let mut ended = Command::new("sleep").arg("60").spawn().unwrap();
+        let handle = handle_of(ended.id());
+        ended.kill().unwrap();
+        // Not waited for: it is still in /proc, and has nothing any more.
+        while wait([handle.as_fd(), handle.as_fd(), handle.as_fd()], true) != [true; 3] {}
+        let pid = i32::try_from(ended.id()).unwrap();
+        assert!(grab(pid, &handle, sort).unwrap().is_none());
+        ended.wait().unwrap();
     }
 
     #[test]
