@@ -3,6 +3,7 @@
 use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver};
 use crate::job::{DIRECT, Event, IMAGES, ReceiveJob, THROUGH, Token, command};
+use crate::keep::Keeper;
 use crate::link::{Duplex, Incoming, Listener};
 use crate::pages::Pages;
 use crate::rounds;
@@ -83,11 +84,15 @@ pub fn receive(
                     let _ = tcp.shutdown(std::net::Shutdown::Both);
                 }
             });
-            let lazy = job.lazy_seconds.map(|seconds| Pages {
-                limit: Duration::from_secs(seconds),
-                offered,
-                shared,
-            });
+            let lazy = match job.lazy_seconds {
+                Some(seconds) => Some(Pages {
+                    limit: Duration::from_secs(seconds),
+                    offered,
+                    shared,
+                    keeper: Keeper::wait_for_work()?,
+                }),
+                None => None,
+            };
             take(job, stream, control, lazy)
         }
         _ => Err(AgentError::Ended),

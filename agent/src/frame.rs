@@ -22,6 +22,8 @@ const EVENT: u8 = 4;
 /// A frame of data whose bytes are compressed: file, offset, how many they are, and zstd's frame.
 const PACKED: u8 = 5;
 
+/// Bytes in one frame while the link's pace is not known.
+const PROBE: usize = 64 << 10;
 /// What is smaller is not compressed: its header and the call cost as much.
 const SMALL: usize = 4096;
 /// zstd's quickest of the usual levels; the release build has no other.
@@ -156,8 +158,18 @@ impl<W: Write> Sender<W> {
         self.write(MESSAGE, &[&bytes])
     }
 
-    /// Bytes of a file, compressed where that is quicker.
-    pub fn data(&mut self, id: u32, offset: u64, bytes: &[u8]) -> Result<()> {
+    /// Bytes of a file, compressed where that is quicker; in small pieces until that is known.
+    pub fn data(&mut self, id: u32, mut offset: u64, mut bytes: &[u8]) -> Result<()> {
+        while !self.pace.is_known() && bytes.len() > PROBE {
+            let (piece, rest) = bytes.split_at(PROBE);
+            self.chunk(id, offset, piece)?;
+            offset += PROBE as u64;
+            bytes = rest;
+        }
+        self.chunk(id, offset, bytes)
+    }
+
+    fn chunk(&mut self, id: u32, offset: u64, bytes: &[u8]) -> Result<()> {
         let (id, offset) = (id.to_le_bytes(), offset.to_le_bytes());
         let plain: [&[u8]; 3] = [&id, &offset, bytes];
         self.count(DATA, &plain)?;

@@ -69,12 +69,16 @@ pub struct Link {
 pub struct SendJob {
     /// Locks the container's network, where it has one of its own; its standard input.
     pub lock_network: Option<(Vec<String>, String)>,
+    /// That lock is all that the dump needs: CRIU need not lock the network a second time.
+    pub lock_is_ours: bool,
     /// Process id of the container's first process.
     pub first: u32,
     /// Freezes the container.
     pub freeze: Vec<String>,
     /// Dumps the frozen container into `images` and leaves it frozen.
     pub dump: Vec<String>,
+    /// A file for CRIU's configuration of this one dump; its log lies beside it.
+    pub config: PathBuf,
     /// Folder for the images; in memory.
     pub images: PathBuf,
     /// Folders to send: what the container wrote, and its volumes.
@@ -100,8 +104,6 @@ pub struct Rounds {
 /// How memory is left where it is, to be fetched once the container runs on the other host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Serve {
-    /// A file for CRIU's configuration of this one dump; its log lies beside it.
-    pub config: PathBuf,
     /// Freezes the container again, which CRIU thaws to dump it.
     pub hold: Vec<String>,
     /// For how long the other host may be out of reach, in seconds.

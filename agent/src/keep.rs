@@ -166,30 +166,40 @@ pub(crate) fn end(first: i32, handle: &OwnedFd) -> Result<()> {
 pub(crate) struct Keeper {
     child: host::Child,
     control: Option<std::io::PipeWriter>,
+    said: BufReader<std::io::PipeReader>,
 }
 
 impl Keeper {
     /// Starts it; when this returns, it holds.
     pub fn start(job: &KeepJob) -> Result<Self> {
+        Self::wait_for_work()?.hold(job)
+    }
+
+    /// Starts it; whom it guards it is told later, since a container that stands still waits for that.
+    pub fn wait_for_work() -> Result<Self> {
         let (stdin, control) = std::io::pipe().map_err(AgentError::receiving)?;
         let (said, stdout) = std::io::pipe().map_err(AgentError::receiving)?;
         let program = std::env::current_exe()
             .map_err(|error| AgentError::Other(format!("our own program: {error}")))?;
         let cmd = host::Cmd::changes(&program.to_string_lossy()).args(["agent", "keep"]);
         let child = host::Local.start(&cmd, stdin.into(), stdout.into())?;
-        let mut keeper = Keeper {
+        Ok(Keeper {
             child,
             control: Some(control),
-        };
+            said: BufReader::new(said),
+        })
+    }
+
+    /// Tells it whom it guards; when this returns, it holds.
+    pub fn hold(mut self, job: &KeepJob) -> Result<Self> {
         let job = serde_json::to_string(job).map_err(AgentError::stream)?;
-        keeper.say(&job);
+        self.say(&job);
         let mut line = String::new();
-        let mut said = BufReader::new(said);
-        let read = said.read_line(&mut line);
+        let read = self.said.read_line(&mut line);
         if read.is_ok() && line.trim().parse::<u32>().is_ok() {
-            return Ok(keeper);
+            return Ok(self);
         }
-        let output = keeper.wait()?;
+        let output = self.wait()?;
         Err(AgentError::Other(format!(
             "the user faults of the container cannot be held: {}",
             output.stderr_text().trim()

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Bytes over which the link is measured: single chunks vanish in the kernel's buffers.
 const WINDOW: u64 = 4 << 20;
+/// After so many seconds it is known without that many: a slow link would take minutes for them.
+const PATIENCE: f64 = 0.5;
 /// How many times as long as a trial of the compressor took nothing is tried again: trials take a
 /// thirty-second of the time at most.
 const SPARING: f64 = 32.0;
@@ -18,6 +20,10 @@ const WORTH: f64 = 0.9;
 const IDLE: f64 = 0.25;
 /// Windows until an idle link is measured anew; twice as many each time, up to the second number.
 const AGAIN: (u32, u32) = (4, 64);
+
+/// Seconds for a byte on a link to which nothing is won: above a gigabit a second a host's processors are what is
+/// short, and the compressor would take them from CRIU.
+const QUICK: f64 = 1.0 / 150e6;
 
 /// How a chunk is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +57,7 @@ struct Window {
 
 impl Window {
     fn is_full(&self) -> bool {
-        self.bytes >= WINDOW as f64
+        self.bytes >= WINDOW as f64 || self.compressing + self.writing >= PATIENCE
     }
 }
 
@@ -77,9 +83,15 @@ impl Pace {
         }
     }
 
+    /// Whether the link was measured at all.
+    pub fn is_known(&self) -> bool {
+        self.packing || self.plain.is_some()
+    }
+
     /// How to send the next chunk.
     pub fn next(&self) -> How {
-        if self.packing || (self.plain.is_some() && self.rest <= 0.0) {
+        let slow = self.plain.is_some_and(|plain| plain > QUICK);
+        if self.packing || (slow && self.rest <= 0.0) {
             How::Packed
         } else {
             How::Plain

@@ -32,6 +32,8 @@ pub(crate) struct Pages {
     /// Connections from there.
     pub offered: Receiver<Incoming>,
     pub shared: Arc<Shared>,
+    /// Waits to be told whom it guards.
+    pub keeper: Keeper,
 }
 
 impl Pages {
@@ -51,13 +53,22 @@ impl Pages {
             limit,
             offered,
             shared,
+            keeper,
         } = self;
         std::thread::scope(|scope| {
             let (carrying, daemon) = (Arc::clone(&shared), &daemon);
             let carried = scope.spawn(move || carry(local, offered, limit, carrying, daemon));
             // From here on an end of whoever steers ends nothing.
             shared.goes.store(true, Relaxed);
-            let goes = go(job, bytes, gate, started, control, daemon, &shared);
+            let goes = go(
+                job,
+                bytes,
+                gate,
+                started,
+                control,
+                (daemon, keeper),
+                &shared,
+            );
             let mut guard = match goes {
                 Ok(guard) => guard,
                 Err(error) => {
@@ -150,7 +161,7 @@ fn go(
     gate: &OwnedFd,
     started: Starting<'_>,
     control: &mut (dyn Write + Send),
-    daemon: &Daemon,
+    (daemon, keeper): (&Daemon, Keeper),
     shared: &Shared,
 ) -> Result<Guard> {
     if let Err(gone) = shout(gate, pending::GO) {
@@ -173,7 +184,7 @@ fn go(
         std::thread::sleep(LOOK);
     }
     let guarded = guarded(&pid, daemon)?;
-    let keeper = match Keeper::start(&guarded) {
+    let keeper = match keeper.hold(&guarded) {
         Ok(keeper) => Some(keeper),
         // A small container has all its memory before it goes on.
         Err(_) if has_all(shared) => None,

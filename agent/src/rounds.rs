@@ -4,7 +4,7 @@
 use crate::destination::{Desk, tell};
 use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver, Sender};
-use crate::job::{ENOUGH, Event, ROUND, ReceiveJob, Rounds, SendJob};
+use crate::job::{ENOUGH, Event, ROUND, ReceiveJob, Rounds, SendJob, command};
 use crate::link::Wire;
 use crate::source::{stream, tell_aside};
 use host::{Cmd, Host, Local};
@@ -33,8 +33,8 @@ pub(crate) fn send<W: Write + Send, A: Write + Send>(
                 let images = folder(&job.images, number);
                 // It is looked into before runc has made it.
                 make(&images)?;
-                let pre_dump = rounds.command(&job.images, number);
-                let pages = stream(&pre_dump, &images, to, aside, |_| Ok(()))?;
+                let pre_dump = command(&rounds.command(&job.images, number));
+                let pages = stream(pre_dump, &images, to, aside, |_| Ok(()))?;
                 to.pass(false)?;
                 let wire = aside.as_ref().map(|(_, wire)| wire.bytes());
                 let bytes = to.bytes();
@@ -144,6 +144,8 @@ head -c $size /dev/zero | tr '\0' x > "$2/pages-1.img"; echo map > "$2/pagemap-1
     fn send_job(folder: &Path) -> SendJob {
         SendJob {
             lock_network: None,
+            lock_is_ours: false,
+            config: PathBuf::new(),
             first: 1,
             freeze: Vec::new(),
             dump: words(&["runc", "checkpoint", "CONTAINER"]),

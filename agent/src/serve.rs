@@ -1,8 +1,9 @@
 //! The source's side of lazy pages: a dump that leaves the pages where they are and hands them out.
 
+use crate::criu;
 use crate::error::{AgentError, Result};
 use crate::job::{SendJob, Serve, command};
-use crate::lazy::{SOCKET, ended_well, last_line};
+use crate::lazy::{ended_well, last_line};
 use crate::link::Wire;
 use crate::tunnel::{Shared, Tunnel, Way};
 use crate::watch::{DUMP_TIMEOUT, TICK, Watch};
@@ -36,15 +37,13 @@ pub(crate) struct Dump {
 
 impl Dump {
     /// Begins to dump.
-    pub fn start(job: &SendJob, serve: &Serve) -> Result<Self> {
-        std::fs::write(&serve.config, format!("ps-socket {SOCKET}\n"))
-            .map_err(|error| AgentError::file(&serve.config, error))?;
+    pub fn start(job: &SendJob) -> Result<Self> {
         let (pages, theirs) = UnixStream::pair().map_err(AgentError::receiving)?;
         let (said, stdout) = std::io::pipe().map_err(AgentError::receiving)?;
         let cmd = Cmd::changes("sh")
             .args(["-c", WITH_BOTH, "sh"])
             .args(job.dump.iter().cloned())
-            .env("CRIU_CONFIG_FILE", serve.config.to_string_lossy());
+            .env(criu::VARIABLE, job.config.to_string_lossy());
         let child = Local.start(&cmd, theirs.into(), stdout.into())?;
         let now = Instant::now();
         Ok(Dump {
@@ -151,7 +150,7 @@ pub(crate) fn serve(
             "there is no way to the other host".into(),
         ));
     };
-    let log = serve.config.with_file_name("dump.log");
+    let log = job.config.with_file_name("dump.log");
     let ended = |_: bool| {
         ended_well(&dump.child).map_err(|why| {
             format!("CRIU's page server: {why} {}", last_line(&log))
@@ -177,13 +176,10 @@ mod tests {
     /// A script in the place of runc: it has the connection to us as 7, and says on 8 when pages can be had.
     fn dump(script: &str) -> (tempfile::TempDir, Dump) {
         let dir = tempfile::tempdir().unwrap();
-        let serve = Serve {
-            config: dir.path().join("criu.conf"),
-            hold: Vec::new(),
-            link_seconds: 1,
-        };
         let job = SendJob {
             lock_network: None,
+            lock_is_ours: false,
+            config: dir.path().join("criu.conf"),
             first: 1,
             freeze: Vec::new(),
             dump: ["sh", "-c", script].map(str::to_owned).to_vec(),
@@ -194,7 +190,7 @@ mod tests {
             rounds: None,
             serve: None,
         };
-        let dump = Dump::start(&job, &serve).unwrap();
+        let dump = Dump::start(&job).unwrap();
         (dir, dump)
     }
 

@@ -1,5 +1,6 @@
 //! The sending side: files while the container runs, then freeze, dump, images, and what changed.
 
+use crate::criu;
 use crate::error::{AgentError, Result};
 use crate::frame::Sender;
 use crate::images::Images;
@@ -12,7 +13,7 @@ use crate::serve::{self, Dump};
 use crate::tree::{self, Manifest};
 use crate::tunnel::Shared;
 use crate::watch::{DUMP_TIMEOUT, TICK, Watch};
-use host::{Host, HostError, Local};
+use host::{Cmd, Host, HostError, Local};
 use std::io::{BufRead, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -78,6 +79,7 @@ fn go<W: Write + Send, A: Write + Send>(
     }
     to.pass(false)?;
     tell_sent(to, &mut aside)?;
+    criu::configure(job)?;
     let after = match &job.rounds {
         None => None,
         Some(rounds) => Some(SendJob {
@@ -123,7 +125,7 @@ fn pages<W: Write + Send, A: Write + Send>(
     let (shared, wire) = (Arc::<Shared>::default(), Arc::<Wire>::default());
     let hearing = Arc::clone(&shared);
     let heard = std::thread::spawn(move || listen(&mut control, &hearing));
-    let mut dump = Dump::start(job, serve)?;
+    let mut dump = Dump::start(job)?;
     let mut told = false;
     let result = (|| {
         for (number, (root, before)) in job.trees.iter().zip(sent).enumerate() {
@@ -236,9 +238,22 @@ fn settle(root: &Path) -> Result<()> {
 
 fn freeze(job: &SendJob) -> Result<()> {
     none_stopped(job)?;
-    if let Some((words, input)) = &job.lock_network {
-        Local.text(&command(words).stdin(input.as_bytes()))?;
-    }
+    // Which of the two is done first does not matter: until the dump, what arrives is still in the image.
+    std::thread::scope(|scope| {
+        let locked = job.lock_network.as_ref().map(|(words, input)| {
+            scope.spawn(|| Local.text(&command(words).stdin(input.as_bytes())))
+        });
+        let paused = pause(job);
+        if let Some(locked) = locked {
+            locked.join().map_err(|_| {
+                AgentError::Other("the thread that locks the network ended".into())
+            })??;
+        }
+        paused
+    })
+}
+
+fn pause(job: &SendJob) -> Result<()> {
     let cmd = command(&job.freeze);
     for _ in 1..FREEZE_TRIES {
         let output = Local.run(&cmd)?;
@@ -271,7 +286,8 @@ fn dump<W: Write + Send, A: Write + Send>(
     to: &mut Sender<W>,
     aside: &mut Option<(&mut Sender<A>, &Wire)>,
 ) -> Result<()> {
-    stream(&job.dump, &job.images, to, aside, |to| {
+    let cmd = command(&job.dump).env(criu::VARIABLE, job.config.to_string_lossy());
+    stream(cmd, &job.images, to, aside, |to| {
         for (number, (root, before)) in job.trees.iter().zip(sent).enumerate() {
             tree::send(root, number_of(number)?, Some(before), to)?;
         }
@@ -283,18 +299,19 @@ fn dump<W: Write + Send, A: Write + Send>(
 /// Runs what writes images into `folder`, and sends them as they grow, once `first` is done; says how many
 /// pages there were.
 pub(crate) fn stream<W: Write + Send, A: Write + Send>(
-    words: &[String],
+    cmd: Cmd,
     folder: &Path,
     to: &mut Sender<W>,
     aside: &mut Option<(&mut Sender<A>, &Wire)>,
     first: impl FnOnce(&mut Sender<W>) -> Result<()>,
 ) -> Result<u64> {
-    let cmd = command(words).timeout(DUMP_TIMEOUT);
+    let words = [std::slice::from_ref(&cmd.program), &cmd.args[..]].concat();
+    let cmd = cmd.timeout(DUMP_TIMEOUT);
     std::thread::scope(|scope| {
         let dump = scope.spawn(|| Local.run(&cmd));
         first(to)?;
         let mut images = Images::new(folder);
-        let mut watch = Watch::dump(words);
+        let mut watch = Watch::dump(&words);
         let mut told = Instant::now();
         while !dump.is_finished() {
             if !images.send_grown(to)? {

@@ -48,21 +48,25 @@ impl Simulated {
     }
 
     fn run(&mut self, pace: &mut Pace, chunks: usize) {
+        self.run_with(pace, chunks, CHUNK);
+    }
+
+    fn run_with(&mut self, pace: &mut Pace, chunks: usize, size: usize) {
         (self.packed, self.plain) = (0, 0);
         for _ in 0..chunks {
             match pace.next() {
                 How::Plain => {
-                    let took = self.write(CHUNK as f64);
-                    pace.plain(CHUNK, took);
+                    let took = self.write(size as f64);
+                    pace.plain(size, took);
                     self.plain += 1;
                 }
                 How::Packed => {
-                    let compressing = CHUNK as f64 / self.compressor;
+                    let compressing = size as f64 / self.compressor;
                     self.pass(compressing);
-                    let packed = CHUNK as f64 * self.left;
+                    let packed = size as f64 * self.left;
                     let took = self.write(packed);
                     let compressing = Duration::from_secs_f64(compressing);
-                    pace.packed(CHUNK, packed as usize, compressing, took);
+                    pace.packed(size, packed as usize, compressing, took);
                     self.packed += 1;
                 }
             }
@@ -95,6 +99,28 @@ fn a_quick_link_is_left_alone() {
             "{link}: {} s, without any trial {alone}",
             world.now
         );
+    }
+}
+
+#[test]
+fn on_a_slow_link_little_goes_uncompressed() {
+    // Zigbee, Bluetooth, a telephone line.
+    for link in [31e3, 250e3, 1.25e6] {
+        let mut world = Simulated::new(link, 400e6, 0.3);
+        // Its kernel's buffer is full.
+        world.buffered = BUFFERED;
+        let mut pace = Pace::new();
+        world.run_with(&mut pace, 64, 64 << 10);
+        assert!(world.plain <= 16, "{link}: {} of 64", world.plain);
+    }
+}
+
+#[test]
+fn above_a_gigabit_nothing_is_tried() {
+    for link in [160e6, 600e6, 4e9] {
+        let (mut pace, mut world) = (Pace::new(), Simulated::new(link, 400e6, 0.1));
+        world.run(&mut pace, 1024);
+        assert_eq!(world.packed, 0, "{link}");
     }
 }
 

@@ -194,15 +194,17 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
                 String::from_utf8_lossy(&lock.stdin).into_owned(),
             )
         }),
+        // Established connections are locked one by one, too.
+        lock_is_ours: own_network && !context.options.tcp_established,
         first: pid,
         freeze: words(&context.kind().pause(&context.name)),
         dump: words(&dump),
+        config: PathBuf::from(format!("{folder}/criu.conf")),
         images: PathBuf::from(leftover::images(&context.name)),
         trees,
         log: context.source.engine.log_file(container).map(PathBuf::from),
         link: None,
         serve: lazy.then(|| Serve {
-            config: PathBuf::from(format!("{folder}/criu.conf")),
             hold: words(&Cmd::changes("runc").args(["--root", &root, "pause", container.id()])),
             link_seconds: context.options.link_timeout.as_secs(),
         }),
