@@ -27,7 +27,7 @@ struct client {
     char line[LINE];
 };
 
-static struct pollfd sockets[CLIENTS + 1]; /* the last one listens */
+static struct pollfd sockets[CLIENTS + 2]; /* the last ones listen, one for each family of addresses */
 static struct client clients[CLIENTS];
 
 static void leave(int slot, const char *why)
@@ -103,31 +103,44 @@ static void welcome(int listener)
     close(fd);
 }
 
+static int listens(const struct sockaddr *address, socklen_t size)
+{
+    int yes = 1;
+    int listener = socket(address->sa_family, SOCK_STREAM, 0);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (address->sa_family == AF_INET6)
+        setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
+    if (listener < 0 || bind(listener, address, size) < 0 || listen(listener, 16) < 0)
+        return -1;
+    return listener;
+}
+
 int main(int argc, char **argv)
 {
     int port = argc > 1 ? atoi(argv[1]) : 7000;
-    int yes = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     signal(SIGPIPE, SIG_IGN);
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (int slot = 0; slot < CLIENTS; slot++)
         sockets[slot].fd = -1;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 ||
-        listen(listener, 16) < 0) {
+    int listener = listens((struct sockaddr *)&four, sizeof four);
+    if (listener < 0) {
         perror("tcps");
         return 1;
     }
     sockets[CLIENTS] = (struct pollfd){.fd = listener, .events = POLLIN};
+    /* Not every machine has IPv6; poll() passes over -1. */
+    sockets[CLIENTS + 1] = (struct pollfd){.fd = listens((struct sockaddr *)&six, sizeof six), .events = POLLIN};
     printf("listening on port %d\n", port);
     for (;;) {
-        if (poll(sockets, CLIENTS + 1, -1) < 0)
+        if (poll(sockets, CLIENTS + 2, -1) < 0)
             continue;
         for (int slot = 0; slot < CLIENTS; slot++)
             if (sockets[slot].fd >= 0 && sockets[slot].revents)
                 serve(slot);
-        if (sockets[CLIENTS].revents)
-            welcome(listener);
+        for (int slot = CLIENTS; slot < CLIENTS + 2; slot++)
+            if (sockets[slot].revents)
+                welcome(sockets[slot].fd);
     }
 }
