@@ -195,7 +195,7 @@ fn commands_that_make_the_recorded_containers_anew() {
         for cmd in std::iter::once(&new.create).chain(&new.connect) {
             text += &format!("    {}\n", cmd.line());
         }
-        for note in &new.notes {
+        for note in new.notes.iter().chain(&new.needs) {
             text += &format!("    # {note}\n");
         }
     }

@@ -42,6 +42,12 @@ impl Phase for Create {
         for note in &recreated.notes {
             context.warn(note.clone());
         }
+        // Where it is not there, `create` fails and says so.
+        if context.options.dry_run {
+            for need in &recreated.needs {
+                context.warn(need.clone());
+            }
+        }
         let mut create = recreated.create;
         let verb = create.args.iter().position(|word| word == "create");
         create.args.insert(

@@ -92,7 +92,13 @@ pub(crate) fn finish(
                 _ => None,
             };
             report.state = format!("{} runs on {destination}", report.name);
-            report.next = vec![move_back(&report, &context.options.reach)];
+            let options = &context.options;
+            let kept = kept_options(
+                options.tcp_established,
+                options.copy_bind,
+                options.then_post_copy,
+            );
+            report.next = vec![move_back(&report, &options.reach, kept)];
         }
         End::Undone(failure, "prepare") if failure.kind == Kind::Refused => {
             report = refused(report, &failure);
@@ -156,7 +162,27 @@ pub(crate) fn undo_line(id: &str) -> String {
     format!("transship migrate undo {id}")
 }
 
-pub(crate) fn move_back(report: &Report, reach: &Reach) -> String {
+/// The options that a container needs on its way back too.
+pub(crate) fn kept_options(
+    tcp_established: bool,
+    copy_bind: bool,
+    then_post_copy: bool,
+) -> impl Iterator<Item = &'static str> {
+    [
+        ("--tcp-established", tcp_established),
+        ("--copy-bind", copy_bind),
+        ("--then-post-copy", then_post_copy),
+    ]
+    .into_iter()
+    .filter_map(|(option, given)| given.then_some(option))
+}
+
+/// The command that moves a container back.
+pub(crate) fn move_back(
+    report: &Report,
+    reach: &Reach,
+    kept: impl Iterator<Item = &'static str>,
+) -> String {
     let mut words = vec!["migrate".to_owned(), report.name.clone()];
     words.extend([
         "--from".to_owned(),
@@ -168,6 +194,7 @@ pub(crate) fn move_back(report: &Report, reach: &Reach) -> String {
         words.extend(["--name".to_owned(), report.container.clone()]);
     }
     words.extend(["--mode".to_owned(), report.mode.as_str().to_owned()]);
+    words.extend(kept.map(str::to_owned));
     let words: Vec<_> = words.iter().map(|word| host::quote(word)).collect();
     format!("{} {}", reach.invocation(), words.join(" "))
 }

@@ -110,6 +110,9 @@ pub struct Record {
     /// Whether folders of bind mounts are copied along.
     #[serde(default)]
     pub copy_bind: bool,
+    /// Whether established TCP connections are taken along.
+    #[serde(default)]
+    pub tcp_established: bool,
     /// Whether what the rounds of mode pre-copy left follows as in mode post-copy.
     #[serde(default)]
     pub then_post_copy: bool,
@@ -144,6 +147,7 @@ impl Record {
             destination: context.destination.name().to_owned(),
             keep_source: context.options.keep_source,
             copy_bind: context.options.copy_bind,
+            tcp_established: context.options.tcp_established,
             then_post_copy: context.options.then_post_copy,
             reach: context.options.reach.clone(),
             started: now.map_or(0, |time| time.as_secs()),
@@ -347,6 +351,7 @@ mod tests {
             destination: "b".into(),
             keep_source: false,
             copy_bind: false,
+            tcp_established: false,
             then_post_copy: false,
             reach: Reach::default(),
             started,

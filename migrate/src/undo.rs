@@ -244,7 +244,7 @@ fn options(home: &Path, record: &Record) -> Result<Options, Failure> {
         then_post_copy: record.then_post_copy,
         dry_run: false,
         reach: record.reach.clone(),
-        tcp_established: false,
+        tcp_established: record.tcp_established,
         link_timeout: crate::LINK_TIMEOUT,
         journal: Some(home.to_owned()),
     })
@@ -258,7 +258,15 @@ fn over(mut report: Report, record: &Record) -> Report {
             "{} was moved to {}: there is nothing to undo",
             record.container, record.destination
         );
-        let back = ending::move_back(&report, &record.reach);
+        let back = ending::move_back(
+            &report,
+            &record.reach,
+            ending::kept_options(
+                record.tcp_established,
+                record.copy_bind,
+                record.then_post_copy,
+            ),
+        );
         return ending::refused(report, &Failure::new(Kind::Refused, what).fix(back));
     }
     report.state = format!(

@@ -11,6 +11,7 @@
 mod call;
 mod cgroup;
 mod gate;
+mod hooks;
 mod network;
 pub mod pending;
 mod processes;

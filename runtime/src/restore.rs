@@ -1,6 +1,7 @@
 //! `create` and `start` of a container that is restored.
 
 use crate::call::Call;
+use crate::hooks::{self, Hook};
 use crate::pending::{KEPT, Options, PID, Pending};
 use crate::{cgroup, gate, network, processes, replay, runc};
 use serde_json::Value;
@@ -29,7 +30,7 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     };
     let options = pending.options()?;
     pending.claim()?;
-    let network = annotate(call, &pending, &options, cgroup::unified())?;
+    let (network, attach) = annotate(call, &pending, &options, cgroup::unified())?;
     let gate = gate::wait(
         &pending.path("gate"),
         Duration::from_secs(options.wait_seconds),
@@ -67,6 +68,10 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     let pid_file = call.pid_file().ok_or("the engine wants no pid file")?;
     if options.tcp_established {
         network::take_back(first(&pid_file)?, &options)?;
+    }
+    for hook in &attach {
+        let id = call.id().unwrap_or_default();
+        hooks::run(hook, id, first(&pid_file)?, &call.bundle())?;
     }
     // Others wait for it: it appears whole.
     let new = pending.path("pid.new");
@@ -169,13 +174,13 @@ impl Network {
 }
 
 /// Tells CRIU, through the bundle, to leave the processes stopped, and which cgroup is theirs; says
-/// what the bundle says of the network.
+/// what the bundle says of the network, and takes out of it what is to be called after the restore.
 fn annotate(
     call: &Call,
     pending: &Pending,
     options: &Options,
     unified: bool,
-) -> Result<Network, String> {
+) -> Result<(Network, Vec<Hook>), String> {
     let config = call.bundle().join("config.json");
     let said = |error: &dyn std::fmt::Display| format!("{}: {error}", config.display());
     let criu = pending.path("criu.conf");
@@ -198,8 +203,13 @@ fn annotate(
         spec["annotations"] = serde_json::json!({});
     }
     spec["annotations"][CRIU_CONFIG] = criu.to_string_lossy().into();
+    let attach = if options.tcp_established {
+        hooks::take(&mut spec)
+    } else {
+        Vec::new()
+    };
     std::fs::write(&config, spec.to_string()).map_err(|error| said(&error))?;
-    Ok(Network::of(&spec))
+    Ok((Network::of(&spec), attach))
 }
 
 /// The last line in which CRIU says what went wrong, before the lines that only say that it failed.
@@ -292,7 +302,8 @@ mod tests {
             let options = pending.options().unwrap();
             let args = args(systemd);
             let call = Call::parse(&args);
-            let network = annotate(&call, &pending, &options, unified).unwrap();
+            let (network, attach) = annotate(&call, &pending, &options, unified).unwrap();
+            assert!(attach.is_empty());
             assert_eq!(network, Network::There);
             let spec: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
             assert_eq!(spec["ociVersion"], "1.0");

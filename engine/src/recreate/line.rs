@@ -7,6 +7,7 @@ use serde_json::Value;
 pub(super) struct Line {
     pub(super) args: Vec<String>,
     pub(super) notes: Vec<String>,
+    pub(super) needs: Vec<String>,
     pub(super) stdin: Vec<u8>,
     /// The OCI runtime: an option of `create`, or of the program.
     pub(super) runtime: Option<String>,
@@ -50,6 +51,12 @@ impl Line {
 
     pub(super) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    /// What has to be there on the destination.
+    pub(super) fn need(&mut self, what: impl std::fmt::Display) {
+        self.needs
+            .push(format!("{what} has to be there on the destination"));
     }
 
     /// A switch that is off by default.

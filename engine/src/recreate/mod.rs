@@ -21,8 +21,10 @@ pub struct Recreated {
     pub create: Cmd,
     /// Attaches the container to its further networks, after `create` and before any start.
     pub connect: Vec<Cmd>,
-    /// What cannot be carried, or needs something on the destination first: one sentence each.
+    /// What cannot be carried: one sentence each.
     pub notes: Vec<String>,
+    /// What `create` will ask for on the destination: one sentence each.
+    pub needs: Vec<String>,
 }
 
 /// Turns a container into the commands that make it anew as `new_name`.
@@ -78,6 +80,7 @@ pub fn recreate(
         create,
         connect,
         notes: line.notes,
+        needs: line.needs,
     }
 }
 

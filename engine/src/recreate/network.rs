@@ -44,9 +44,7 @@ pub(super) fn options(from: &From, line: &mut Line) {
     let mode = from.container.network_mode();
     if let Some(other) = mode.strip_prefix("container:") {
         line.option("network", mode);
-        line.note(format!(
-            "it shares the network of container {other}, which has to be there on the destination"
-        ));
+        line.need(format_args!("container {other}, whose network it shares,"));
     } else if is_builtin(mode) {
         line.text_unless("network", &mode.into(), &["default", "bridge"]);
     } else {
@@ -65,9 +63,7 @@ pub(super) fn options(from: &From, line: &mut Line) {
             .and_then(|path| path.rsplit('/').next())
             .unwrap_or(source);
         line.option("link", format!("{source}:{alias}"));
-        line.note(format!(
-            "it is linked to container {source}, which has to be there on the destination"
-        ));
+        line.need(format_args!("container {source}, which it is linked to,"));
     }
     line.each("dns", &from.host["Dns"]);
     line.each("dns-option", &from.host["DnsOptions"]);
@@ -107,7 +103,7 @@ fn own_network(from: &From, mode: &str, line: &mut Line) {
             from.engine
         ));
     }
-    line.note(format!("network {name} has to be there on the destination"));
+    line.need(format_args!("network {name}"));
     for (option, value) in endpoint_options(from, endpoint) {
         let option = if option == "alias" {
             "network-alias"
@@ -214,7 +210,7 @@ pub(super) fn connect(from: &From, new_name: &Name, line: &mut Line) -> Vec<Cmd>
         {
             cmd = cmd.arg("--gw-priority").arg(priority.to_string());
         }
-        line.note(format!("network {name} has to be there on the destination"));
+        line.need(format_args!("network {name}"));
         commands.push(cmd.arg(name).arg(new_name.as_str()));
     }
     commands

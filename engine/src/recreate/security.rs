@@ -34,7 +34,9 @@ pub(super) fn options(from: &From, line: &mut Line) {
             .as_str()
             .and_then(|mode| mode.strip_prefix("container:"))
         {
-            line.note(format!("it shares a namespace ({key}) of container {other}, which has to be there on the destination"));
+            line.need(format_args!(
+                "container {other}, whose namespace it shares ({key}),"
+            ));
         }
     }
     if from.engine.has_cgroupns_option() {

@@ -27,9 +27,7 @@ pub(super) fn options(from: &From, line: &mut Line) {
     for other in strings(&from.host["VolumesFrom"]) {
         line.option("volumes-from", other);
         let other = other.split(':').next().unwrap_or(other);
-        line.note(format!(
-            "it uses the volumes of container {other}, which has to be there on the destination"
-        ));
+        line.need(format_args!("container {other}, whose volumes it uses,"));
     }
     for (path, options) in pairs(&from.host["Tmpfs"]) {
         let options = if options.is_empty() {
