@@ -53,6 +53,17 @@ pub struct Phase {
     pub seconds: f64,
 }
 
+/// The most memory that a process of transship took on a host during a move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Peak {
+    /// The host.
+    pub host: String,
+    /// Name of the process: `transship` for the agents, `transship-runti` for the runtime that waits.
+    pub process: String,
+    /// Its largest resident memory (VmHWM).
+    pub bytes: u64,
+}
+
 /// One move: a row of the thesis's table 4.1, and more.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Row {
@@ -82,6 +93,9 @@ pub struct Row {
     pub total_seconds: f64,
     /// Its phases.
     pub phases: Vec<Phase>,
+    /// The most memory that processes of ours took, where the container was large.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peaks: Vec<Peak>,
     /// After the move the process checked all pages of its memory, and each was what it had been.
     pub memory_whole: bool,
     /// What went wrong; nothing where it went well. Such a row counts in no median.
@@ -277,6 +291,7 @@ pub(crate) mod tests {
                 name: "move".into(),
                 seconds: downtime / 2.0,
             }],
+            peaks: Vec::new(),
             memory_whole: true,
             failure: None,
         }

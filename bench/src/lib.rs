@@ -9,12 +9,13 @@ mod document;
 mod floor;
 pub mod markdown;
 mod own;
+mod peaks;
 pub mod plot;
 mod run;
 mod size;
 mod targets;
 mod workload;
 
-pub use document::{Document, FloorRow, Median, Mode, Phase, Row, Side, Target};
+pub use document::{Document, FloorRow, Median, Mode, Peak, Phase, Row, Side, Target};
 pub use run::{Wanted, plan, run};
 pub use size::{BadSize, Size};

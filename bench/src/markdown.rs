@@ -42,6 +42,24 @@ pub fn text(document: &Document, plot: &str) -> String {
     out
 }
 
+/// Memory, mode, host and process.
+type Key<'a> = (crate::Size, &'a str, &'a str, &'a str);
+
+/// The largest of all moves.
+fn peaks(document: &Document) -> Vec<(Key<'_>, u64)> {
+    let mut all: Vec<(Key<'_>, u64)> = Vec::new();
+    for row in &document.rows {
+        for peak in &row.peaks {
+            let key = (row.size_mib, row.mode.as_str(), &*peak.host, &*peak.process);
+            match all.iter_mut().find(|(other, _)| *other == key) {
+                Some((_, bytes)) => *bytes = peak.bytes.max(*bytes),
+                None => all.push((key, peak.bytes)),
+            }
+        }
+    }
+    all
+}
+
 fn put(out: &mut String, document: &Document, plot: &str) {
     // Writing to a string does not fail.
     macro_rules! line { ($($arg:tt)*) => { let _ = writeln!(out, $($arg)*); }; }
@@ -100,6 +118,18 @@ fn put(out: &mut String, document: &Document, plot: &str) {
             cell(&one.source),
             phases.join(", ")
         );
+    }
+    if document.rows.iter().any(|row| !row.peaks.is_empty()) {
+        line!("\n## The most memory that our processes took\n");
+        line!("| memory | mode | host | process | largest |\n|---|---|---|---|---|");
+        for (key, bytes) in peaks(document) {
+            let (memory, mode, host, process) = key;
+            let largest = size(Some(bytes as f64));
+            line!(
+                "| {memory} | {mode} | {} | {process} | {largest} |",
+                cell(host)
+            );
+        }
     }
     line!("\n## What these hosts take without transship\n");
     line!("| what | memory | host | seconds |\n|---|---|---|---|");

@@ -48,9 +48,10 @@ fn steps(source: &dyn Host, destination: &dyn Host, row: &mut Row) -> Result<(),
         NAME,
     ]))?;
     done(row, "checkpoint");
-    let bytes = transfer(source, destination)?;
+    let (bytes, wire) = transfer(source, destination)?;
     row.file_bytes = Some(bytes);
-    row.bytes_sent = Some(bytes);
+    row.bytes_sent = wire.map(|(sent, _)| sent);
+    row.bytes_received = wire.map(|(_, received)| received);
     done(row, "transfer");
     destination.text(&podman(&[
         "--runtime",
@@ -68,8 +69,12 @@ fn steps(source: &dyn Host, destination: &dyn Host, row: &mut Row) -> Result<(),
     Ok(())
 }
 
-/// Through this machine, as mode tarball sends its own. Returns the size.
-fn transfer(source: &dyn Host, destination: &dyn Host) -> Result<u64, Failure> {
+/// What was sent to a host and came back, encryption included.
+type Wire = Option<(u64, u64)>;
+
+/// Through this machine, as mode tarball sends its own. Returns the size, and what was on the wire to the
+/// destination.
+fn transfer(source: &dyn Host, destination: &dyn Host) -> Result<(u64, Wire), Failure> {
     let mut from = source.open(&Cmd::reads("cat").arg(ARCHIVE).timeout(SLOW))?;
     let write = Cmd::changes("sh").args([
         "-c",
@@ -95,6 +100,10 @@ fn transfer(source: &dyn Host, destination: &dyn Host) -> Result<u64, Failure> {
         bytes += count as u64;
     }
     to.close_stdin().map_err(|error| lost(destination, error))?;
+    // It prints nothing: its end, and then all of it was on the wire.
+    to.read(&mut buffer)
+        .map_err(|error| lost(destination, error))?;
+    let wire = to.wire();
     for (host, stream) in [(source, from), (destination, to)] {
         let output = stream.finish()?;
         if output.status != 0 {
@@ -105,5 +114,5 @@ fn transfer(source: &dyn Host, destination: &dyn Host) -> Result<u64, Failure> {
             ));
         }
     }
-    Ok(bytes)
+    Ok((bytes, wire))
 }

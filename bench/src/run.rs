@@ -1,7 +1,7 @@
 //! All moves and floors, one after the other.
 
 use crate::document::{Document, Mode, Phase, Row, Side, medians};
-use crate::{Size, floor, own, targets, workload};
+use crate::{Size, floor, own, peaks, targets, workload};
 use engine::{Engine, Kind};
 use host::{Cmd, Host};
 use migrate::{Failure, Options, Outcome, Reach};
@@ -213,9 +213,11 @@ impl Pair {
             downtime_seconds: None,
             total_seconds: 0.0,
             phases: Vec::new(),
+            peaks: Vec::new(),
             memory_whole: false,
             failure: None,
         };
+        let watch = peaks::Watch::begin([&**source, &**destination], mode, size_mib);
         let after = match ours(mode) {
             Some(mode) => {
                 let options = options(mode, wanted);
@@ -240,6 +242,7 @@ impl Pair {
                 After::GoesOn
             }
         };
+        row.peaks = watch.end();
         if row.failure.is_none() {
             match workload::check(&**destination, self.kind) {
                 Ok(()) => row.memory_whole = true,

@@ -118,6 +118,14 @@ pub(crate) fn of(document: &Document) -> Vec<Target> {
             false,
         );
     }
+    let largest = document.rows.iter().flat_map(|row| &row.peaks);
+    let largest = largest.map(|peak| peak.bytes as f64 / f64::from(1 << 20));
+    put(
+        "MiB of the largest process of ours, from 1 GiB on",
+        largest.reduce(f64::max),
+        64.0,
+        false,
+    );
     let added = floor(document, "start-runtime", None)
         .zip(start())
         .map(|(ours, plain)| (ours - plain) * 1e3);
