@@ -1,5 +1,4 @@
-//! Mode auto between two real hosts: the mode it chooses, what it says of it, and that it moves with it. And
-//! mode pre-copy, which auto does not choose: what a host's kernel must have for it.
+//! Mode auto between two real hosts: the mode it chooses, what it says of it, and that it moves with it.
 
 mod support;
 
@@ -138,45 +137,5 @@ fn tarball_is_chosen_where_copy_is_refused_and_no_file_is_lost() {
     let running = format!("docker inspect -f '{{{{.State.Running}}}}' {name}");
     assert_eq!(lab.ok("b", &running), "true");
     usual(lab);
-    lab.forget(name);
-}
-
-#[test]
-fn pre_copy_is_refused_where_the_kernel_does_not_track_memory() {
-    let Some((_turn, lab)) = lab() else { return };
-    let name = "ahead";
-    lab.counter(name, "0.05", "");
-    let pre_copy = |more: &[&str], code| {
-        let mut args = vec!["migrate", name, "--from", "a", "--to", "b", "--json"];
-        args.extend(more);
-        let report = lab.run(&args).expect(code).json();
-        fits_schema(&report, "migrate");
-        report
-    };
-    let report = pre_copy(&["--max-downtime", "300ms"], 2);
-    let fix = &report["failure"]["fix"][0];
-    assert_eq!(fix, "--max-downtime goes with --mode pre-copy");
-    lab.is_as_before(name);
-
-    let tracked = lab.sh("a", "criu check --feature mem_dirty_track").code == 0;
-    let report = pre_copy(
-        &["--mode", "pre-copy", "--max-downtime", "300ms"],
-        if tracked { 0 } else { 4 },
-    );
-    if tracked {
-        assert!(report["pre_copy"]["rounds"][0]["pages"].as_u64() > Some(0));
-        counts(lab, "b", name);
-        clean(lab, name);
-    } else {
-        assert_eq!(report["outcome"], "refused");
-        let failure = &report["failure"];
-        let what = failure["what"].as_str().unwrap();
-        for word in ["does not track", "kernel.soft-dirty", "mem_dirty_track"] {
-            assert!(what.contains(word), "{what}");
-        }
-        let fix = failure["fix"].to_string();
-        assert!(fix.contains("--mode copy") && fix.contains("--mode post-copy"));
-        lab.is_as_before(name);
-    }
     lab.forget(name);
 }

@@ -18,7 +18,8 @@ counter() {
     on "$2" docker run -d --name "$1" busybox sh -c "'i=0; while true; do echo \$i; i=\$((i+1)); sleep 1; done'" >/dev/null
     until [ "$(last "$1" "$2")" -ge 3 ]; do sleep 2; done
 }
-last() { on "$2" docker logs --tail 1 "$1" | grep -E '^[0-9]+$' || echo -1; }
+# last NAME HOST: the number that it printed last; whatever follows that in its line does not count.
+last() { on "$2" docker logs --tail 1 "$1" | awk '$1 ~ /^[0-9]+$/ { number = $1 } END { print number == "" ? -1 : number }'; }
 # counts_on NAME HOST NUMBER: it prints more than it had printed before, and that soon.
 counts_on() {
     local tries=0
