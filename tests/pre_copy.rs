@@ -180,6 +180,11 @@ fn whoever_ends_in_a_round_the_container_goes_on_at_the_source() {
     });
     assert_eq!(ran.code, 6, "{ran:?}");
     assert_eq!(report["outcome"], "rolled-back");
+    // To ask a frozen one for more would take for ever.
+    let on = format!(
+        "lines() {{ docker logs {name} | wc -l; }}; n=$(lines); for i in $(seq 100); do [ $(lines) -gt $n ] && exit; sleep 0.1; done; exit 1"
+    );
+    lab.ok("a", &on);
     lab.is_as_before(name);
     lab.forget(name);
 }
