@@ -5,41 +5,17 @@ mod support;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use support::copy::{Before, Killed, copy, counts, disturbed, killed, killing, migrated, whole};
-use support::{Lab, Ran, fits_schema};
+use support::copy::{
+    Before, Killed, copy, counts, disturbed, fresh, killed, killing, migrated, rolled_back, undo,
+    whole,
+};
+use support::{Lab, fits_schema};
 
 /// The hosts are broken and mended by one test at a time; each begins with whole ones.
 fn lab() -> Option<(MutexGuard<'static, ()>, Lab)> {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     Some((turn, Lab::up("cpyf", "10.95.0.0/24", "docker-26")?))
-}
-
-/// `migrate undo` of the migration of `name` that did not end.
-fn undo(lab: &Lab, name: &str) -> Ran {
-    let status = lab.run(&["migrate", "status", "--json"]).expect(0).json();
-    fits_schema(&status, "migrate-status");
-    let id = status["migrations"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|one| one["container"] == name)
-        .unwrap()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    lab.run(&["migrate", "undo", &id, "--json"])
-}
-
-/// Removes what a test left, or an earlier run of it that failed.
-fn fresh(lab: &Lab, name: &str) {
-    lab.forget(name);
-    for host in ["a", "b"] {
-        lab.ok(
-            host,
-            &format!("docker volume rm -f {name}data; rm -rf /var/lib/transship/moved/{name}data /run/transship/restore/*"),
-        );
-    }
 }
 
 #[test]
@@ -89,17 +65,6 @@ fn transship_itself_is_killed_at_each_phase_and_undo_brings_the_container_back()
     assert_eq!(files, "kept\nroot");
     assert_eq!(undo(&lab, name).expect(4).json()["outcome"], "refused");
     fresh(&lab, name);
-}
-
-/// It failed, and the container went on on a as if nothing had happened.
-#[track_caller]
-fn rolled_back(lab: &Lab, name: &str, ran: &Ran, before: &Before, what: &str) {
-    assert_eq!(ran.code, 6, "{what}: {ran:?}");
-    let report = ran.json();
-    assert_eq!(report["outcome"], "rolled-back", "{what}");
-    let state = report["state"].as_str().unwrap();
-    assert!(state.contains("runs on a"), "{what}: {state}");
-    whole(lab, name, "a", before);
 }
 
 #[test]

@@ -4,8 +4,8 @@
 mod support;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use support::copy::{Before, copy, disturbed, migrated, whole};
-use support::{Lab, Ran};
+use support::Lab;
+use support::copy::{Before, copy, disturbed, fresh, migrated, rolled_back, whole};
 
 /// The hosts are narrowed and widened by one test at a time.
 fn lab() -> Option<(MutexGuard<'static, ()>, Lab)> {
@@ -22,25 +22,6 @@ fn widen(lab: &Lab) {
         "b",
         "umount -q /var/lib/docker/volumes; f=/sys/fs/cgroup/memory/docker/memory.limit_in_bytes; [ ! -e $f ] || echo -1 > $f",
     );
-}
-
-/// Removes what a test left, or an earlier run of it that failed.
-fn fresh(lab: &Lab, name: &str) {
-    lab.forget(name);
-    for host in ["a", "b"] {
-        lab.ok(
-            host,
-            &format!("docker volume rm -f {name}data; rm -rf /var/lib/transship/moved/{name}data /run/transship/restore/*"),
-        );
-    }
-}
-
-/// It failed, and the container went on on a as if nothing had happened.
-#[track_caller]
-fn rolled_back(lab: &Lab, name: &str, ran: &Ran, before: &Before) {
-    assert_eq!(ran.code, 6, "{ran:?}");
-    assert_eq!(ran.json()["outcome"], "rolled-back");
-    whole(lab, name, "a", before);
 }
 
 #[test]
@@ -66,7 +47,7 @@ fn a_full_disk_on_the_destination() {
         "{}",
         ran.stdout
     );
-    rolled_back(&lab, name, &ran, &before);
+    rolled_back(&lab, name, &ran, &before, name);
     // With room, it moves.
     let sum = format!("docker exec {name} md5sum /data/f");
     let there = lab.ok("a", &sum);
@@ -99,7 +80,7 @@ fn too_little_memory_for_containers_on_the_destination() {
     );
     let ran = copy(&lab, name, "a", "b", &["--json"]);
     widen(&lab);
-    rolled_back(&lab, name, &ran, &before);
+    rolled_back(&lab, name, &ran, &before, name);
     copy(&lab, name, "a", "b", &[]).expect(0);
     migrated(&lab, name, "a", "b", &before);
     fresh(&lab, name);
@@ -119,7 +100,7 @@ kill -KILL $(cat /var/lib/transship/migrate/yard/agent)"#;
     let (ran, _) = disturbed(&lab, name, "freeze", |_| {
         lab.ok("b", leave);
     });
-    rolled_back(&lab, name, &ran, &before);
+    rolled_back(&lab, name, &ran, &before, name);
     assert_eq!(ran.json()["warnings"], serde_json::json!([]));
     fresh(&lab, name);
 }

@@ -151,7 +151,11 @@ pub(crate) fn serve(
         ));
     };
     let log = job.config.with_file_name("dump.log");
-    let ended = |_: bool| {
+    let ended = |has_all: bool| {
+        if has_all {
+            // How its server ended does not matter any more.
+            return Ok(());
+        }
         ended_well(&dump.child).map_err(|why| {
             format!("CRIU's page server: {why} {}", last_line(&log))
                 .trim()

@@ -1,6 +1,6 @@
 //! What the tests of mode copy share.
 
-use super::{Lab, Ran, in_order};
+use super::{Lab, Ran, fits_schema, in_order};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -114,12 +114,24 @@ pub fn kill_on(lab: &Lab, host: &str, pattern: &str) {
     lab.ok(host, &script);
 }
 
-/// Kills (-9), in a host, the first process whose command line matches, as soon as there is one, while
-/// `act` runs; the words of the pattern are separated by dots, as by NUL bytes in /proc.
-pub fn killing<T>(lab: &Lab, host: &str, pattern: &str, act: impl FnOnce() -> T) -> T {
-    let script = format!(
+/// Kills (-9) the first process whose command line matches, as soon as there is one; the words of the
+/// pattern are separated by dots, as by NUL bytes in /proc.
+fn killer(pattern: &str) -> String {
+    format!(
         "export LC_ALL=C; for i in $(seq 4000); do for f in $(grep -laE '{pattern}' /proc/[0-9]*/cmdline 2>/dev/null); do p=${{f#/proc/}}; kill -KILL ${{p%/cmdline}} && exit 0; done; sleep 0.005; done; exit 1"
-    );
+    )
+}
+
+/// Kills such a process in a host.
+#[track_caller]
+pub fn kill(lab: &Lab, host: &str, pattern: &str) {
+    let ran = lab.sh(host, &killer(pattern));
+    assert_eq!(ran.code, 0, "nothing like {pattern} ran on {host}");
+}
+
+/// Kills such a process in a host while `act` runs.
+pub fn killing<T>(lab: &Lab, host: &str, pattern: &str, act: impl FnOnce() -> T) -> T {
+    let script = killer(pattern);
     std::thread::scope(|scope| {
         let killer = scope.spawn(|| lab.sh(host, &script));
         // It must be looking by then.
@@ -220,10 +232,20 @@ pub struct Killed {
 
 /// Runs a migration and kills transship itself (-9), some time after a phase began.
 pub fn killed(lab: &Lab, name: &str, phase: &str, after: std::time::Duration) -> Killed {
+    killed_in(lab, name, &["--mode", "copy"], phase, after)
+}
+
+/// The same, in another mode.
+pub fn killed_in(
+    lab: &Lab,
+    name: &str,
+    mode: &[&str],
+    phase: &str,
+    after: std::time::Duration,
+) -> Killed {
     let mut child = lab
-        .transship(&[
-            "migrate", name, "--from", "a", "--to", "b", "--mode", "copy", "--json",
-        ])
+        .transship(&["migrate", name, "--from", "a", "--to", "b", "--json"])
+        .args(mode)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -248,4 +270,42 @@ pub fn killed(lab: &Lab, name: &str, phase: &str, after: std::time::Duration) ->
     Killed {
         ended: (ran.code != -1).then_some(ran),
     }
+}
+
+/// `migrate undo` of the migration of `name` that did not end.
+pub fn undo(lab: &Lab, name: &str) -> Ran {
+    let status = lab.run(&["migrate", "status", "--json"]).expect(0).json();
+    fits_schema(&status, "migrate-status");
+    let id = status["migrations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["container"] == name)
+        .unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    lab.run(&["migrate", "undo", &id, "--json"])
+}
+
+/// Removes what a test left, or an earlier run of it that failed.
+pub fn fresh(lab: &Lab, name: &str) {
+    lab.forget(name);
+    for host in ["a", "b"] {
+        lab.ok(
+            host,
+            &format!("docker volume rm -f {name}data; rm -rf /var/lib/transship/moved/{name}data /run/transship/restore/*"),
+        );
+    }
+}
+
+/// It failed, and the container went on on a as if nothing had happened.
+#[track_caller]
+pub fn rolled_back(lab: &Lab, name: &str, ran: &Ran, before: &Before, what: &str) {
+    assert_eq!(ran.code, 6, "{what}: {ran:?}");
+    let report = ran.json();
+    assert_eq!(report["outcome"], "rolled-back", "{what}");
+    let state = report["state"].as_str().unwrap();
+    assert!(state.contains("runs on a"), "{what}: {state}");
+    whole(lab, name, "a", before);
 }

@@ -6,18 +6,23 @@
 //! is numbered, kept until the other side has acknowledged it, and sent again over a new connection where
 //! the old one broke or fell silent. Only after a silence of a given length it is given up.
 
+mod carrier;
+mod shared;
+mod way;
+
 use crate::error::{AgentError, Result};
-use crate::job::{Link, Token};
-use crate::link::{self, Duplex, Incoming, Wire};
+use carrier::{ACK, Carrier, DATA, END, GOES, HELLO, LOST, Open};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustls::Connection;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::Receiver;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+use way::AGAIN;
+
+pub(crate) use shared::Shared;
+pub(crate) use way::Way;
 
 /// Most that is kept unacknowledged, and most that waits for the local process.
 const WINDOW: usize = 8 << 20;
@@ -29,46 +34,8 @@ const BEAT: Duration = Duration::from_millis(250);
 const SILENCE: Duration = Duration::from_secs(3);
 /// How often things that no file descriptor tells are looked at.
 const TICK: Duration = Duration::from_millis(25);
-/// Pause between two tries to connect.
-const AGAIN: Duration = Duration::from_millis(250);
 /// How long the last words may take.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-const HELLO: u8 = 1;
-const ACK: u8 = 2;
-const DATA: u8 = 3;
-const END: u8 = 4;
-const LOST: u8 = 5;
-const GOES: u8 = 6;
-
-/// How a side comes to a connection.
-pub(crate) enum Way {
-    /// It connects, again and again.
-    Connect {
-        link: Link,
-        token: Token,
-        wire: Arc<Wire>,
-    },
-    /// It is given those that were accepted.
-    Accept(Receiver<Incoming>),
-}
-
-/// What others may learn and say while it runs.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    /// Bytes that came from the other side.
-    pub received: AtomicU64,
-    /// Set to end it now.
-    pub stop: AtomicBool,
-    /// This side: the container goes on at the destination from now on. Other side: it said so.
-    pub goes: AtomicBool,
-    /// There is no connection at the moment.
-    pub cut: AtomicBool,
-    /// The destination's daemon has all pages.
-    pub done: AtomicBool,
-    /// They will not come any more.
-    pub lost: AtomicBool,
-}
 
 /// What the end of the local process means: an error says why the stream is lost.
 pub(crate) type OnEnd<'a> = dyn Fn(bool) -> std::result::Result<(), String> + Sync + 'a;
@@ -94,18 +61,6 @@ pub(crate) struct Tunnel<'a> {
     local_ended: bool,
     remote_ended: bool,
     goes_told: bool,
-}
-
-/// A connection and what is known of it.
-struct Carrier {
-    tls: Connection,
-    sock: Box<dyn Duplex>,
-    buffer: Vec<u8>,
-    /// They said how far they are.
-    greeted: bool,
-    end_told: bool,
-    heard: Instant,
-    beat: Instant,
 }
 
 impl<'a> Tunnel<'a> {
@@ -150,7 +105,7 @@ impl<'a> Tunnel<'a> {
                 self.farewell(carrier, Some("the migration was ended"));
                 return Err(AgentError::Ended);
             }
-            if let Some(found) = self.connect(carrier.is_some(), &mut tried) {
+            if let Some(found) = self.way.next(carrier.is_some(), &mut tried) {
                 carrier = Some(self.greet(found)?);
             }
             if let Some(now) = &mut carrier {
@@ -161,7 +116,7 @@ impl<'a> Tunnel<'a> {
             }
             self.shared.cut.store(carrier.is_none(), Relaxed);
             if heard.elapsed() > self.limit {
-                return Err(AgentError::Link(self.limit.as_secs()));
+                return self.unless_complete(AgentError::Link(self.limit.as_secs()));
             }
             match self.step(&mut carrier) {
                 Ok(()) => {}
@@ -170,7 +125,7 @@ impl<'a> Tunnel<'a> {
                     self.farewell(carrier, Some(&why));
                     return Err(AgentError::Other(why));
                 }
-                Err(Stop::There(why)) => return Err(AgentError::Other(why)),
+                Err(Stop::There(why)) => return self.unless_complete(AgentError::Other(why)),
             }
             // The process here ended well, and the other has its last words.
             if self.local_ended && (self.remote_ended || self.out.is_empty()) {
@@ -180,23 +135,12 @@ impl<'a> Tunnel<'a> {
         }
     }
 
-    /// A new connection, if there is one to be had.
-    fn connect(&mut self, has: bool, tried: &mut Instant) -> Option<Carrier> {
-        match &self.way {
-            Way::Accept(from) => from.try_recv().ok().map(|stream| {
-                let (tls, sock) = stream.into_parts();
-                Carrier::new(tls.into(), Box::new(sock))
-            }),
-            Way::Connect { link, token, wire } => {
-                if has || tried.elapsed() < AGAIN {
-                    return None;
-                }
-                let stream = link::connect_counted(link, token, Arc::clone(wire)).ok();
-                *tried = Instant::now();
-                let (tls, sock) = stream?.into_parts();
-                Some(Carrier::new(tls.into(), Box::new(sock)))
-            }
+    /// A daemon that has ended well has all pages: whatever becomes of the other side then is no loss.
+    fn unless_complete(&self, why: AgentError) -> Result<()> {
+        if self.local_ended && matches!(self.way, Way::Accept(_)) {
+            return Ok(());
         }
+        Err(why)
     }
 
     fn greet(&mut self, mut carrier: Carrier) -> Result<Carrier> {
@@ -421,258 +365,5 @@ enum Stop {
     There(String),
 }
 
-/// Whether a connection may bring more.
-enum Open {
-    More,
-    Later,
-    Ended,
-}
-
-impl Carrier {
-    fn new(mut tls: Connection, sock: Box<dyn Duplex>) -> Self {
-        tls.set_buffer_limit(None);
-        Carrier {
-            tls,
-            sock,
-            buffer: Vec::new(),
-            greeted: false,
-            end_told: false,
-            heard: Instant::now(),
-            beat: Instant::now(),
-        }
-    }
-
-    fn frame(&mut self, kind: u8, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let mut writer = self.tls.writer();
-        // Into a buffer without limit.
-        let _ = writer.write_all(&[kind]);
-        let _ = writer.write_all(&length.to_le_bytes());
-        let _ = writer.write_all(payload);
-    }
-
-    fn write(&mut self) -> std::io::Result<()> {
-        while self.tls.wants_write() {
-            match self.tls.write_tls(&mut self.sock) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what has come into the buffer.
-    fn read(&mut self) -> std::io::Result<Open> {
-        match self.tls.read_tls(&mut self.sock) {
-            Ok(0) => return Ok(Open::Ended),
-            Ok(_) => self.heard = Instant::now(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Open::Later),
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Open::More),
-            Err(error) => return Err(error),
-        }
-        let state = self
-            .tls
-            .process_new_packets()
-            .map_err(std::io::Error::other)?;
-        let have = self.buffer.len();
-        self.buffer
-            .resize(have + state.plaintext_bytes_to_read(), 0);
-        self.tls.reader().read_exact(&mut self.buffer[have..])?;
-        Ok(Open::More)
-    }
-
-    /// Takes a whole frame out of the buffer.
-    fn next(&mut self) -> Option<(u8, Vec<u8>)> {
-        let (header, rest) = self.buffer.split_first_chunk::<5>()?;
-        let length = u32::from_le_bytes([header[1], header[2], header[3], header[4]]) as usize;
-        let payload = rest.get(..length)?.to_vec();
-        let kind = header[0];
-        self.buffer.drain(..5 + length);
-        Some((kind, payload))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::link::Listener;
-    use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-    use std::sync::mpsc::channel;
-
-    /// A way between two hosts that can be cut: it carries bytes to a port and back.
-    struct Cable {
-        port: u16,
-        cut: Arc<AtomicBool>,
-        dark: Arc<AtomicBool>,
-    }
-
-    impl Cable {
-        fn to(port: u16) -> Cable {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let cable = Cable {
-                port: listener.local_addr().unwrap().port(),
-                cut: Arc::default(),
-                dark: Arc::default(),
-            };
-            let (cut, dark) = (Arc::clone(&cable.cut), Arc::clone(&cable.dark));
-            std::thread::spawn(move || {
-                for from in listener.incoming().flatten() {
-                    let to = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-                    for (a, b) in [(&from, &to), (&to, &from)] {
-                        let (mut a, mut b) = (a.try_clone().unwrap(), b.try_clone().unwrap());
-                        let (cut, dark) = (Arc::clone(&cut), Arc::clone(&dark));
-                        std::thread::spawn(move || {
-                            let mut buffer = [0; 4096];
-                            while let Ok(n @ 1..) = a.read(&mut buffer) {
-                                while dark.load(Relaxed) && !cut.load(Relaxed) {
-                                    std::thread::sleep(TICK);
-                                }
-                                if cut.load(Relaxed) || b.write_all(&buffer[..n]).is_err() {
-                                    break;
-                                }
-                            }
-                            let _ = a.shutdown(Shutdown::Both);
-                            let _ = b.shutdown(Shutdown::Both);
-                        });
-                    }
-                }
-            });
-            cable
-        }
-    }
-
-    struct Ends {
-        cable: Cable,
-        /// The processes' own ends.
-        here: UnixStream,
-        there: UnixStream,
-        shared: [Arc<Shared>; 2],
-        results: [std::thread::JoinHandle<Result<()>>; 2],
-    }
-
-    fn tunnel(limit: Duration) -> Ends {
-        let listener = Listener::open().unwrap();
-        let mut link = listener.link(vec![Ipv4Addr::LOCALHOST.into()]).unwrap();
-        let cable = Cable::to(link.port);
-        link.port = cable.port;
-        let token = Token([3; 32]);
-        let (offer, offered) = channel();
-        let shown = token.clone();
-        std::thread::spawn(move || {
-            loop {
-                match listener.next(&shown) {
-                    Ok(Some(stream)) => {
-                        if offer.send(stream).is_err() {
-                            return;
-                        }
-                    }
-                    Ok(None) | Err(_) => std::thread::sleep(Duration::from_millis(1)),
-                }
-            }
-        });
-        let wire = Arc::default();
-        let ways = [Way::Connect { link, token, wire }, Way::Accept(offered)];
-        let mut outer = Vec::new();
-        let mut shared = Vec::new();
-        let results = ways.map(|way| {
-            let (ours, theirs) = UnixStream::pair().unwrap();
-            outer.push(ours);
-            let mine = Arc::<Shared>::default();
-            shared.push(Arc::clone(&mine));
-            std::thread::spawn(move || {
-                let on_end = |_: bool| Ok(());
-                Tunnel::new(theirs, way, limit, mine, &on_end).run()
-            })
-        });
-        let there = outer.pop().unwrap();
-        Ends {
-            cable,
-            here: outer.pop().unwrap(),
-            there,
-            shared: shared.try_into().unwrap(),
-            results,
-        }
-    }
-
-    /// Sends `bytes` numbered bytes from one end to the other while `disturb` does what it does.
-    fn arrives(mut ends: Ends, bytes: usize, disturb: impl FnOnce(&Cable)) {
-        let sent: Vec<u8> = (0..bytes).map(|at| (at * 31 + at / 256) as u8).collect();
-        let expected = sent.clone();
-        let mut from = ends.here.try_clone().unwrap();
-        let writer = std::thread::spawn(move || from.write_all(&sent).unwrap());
-        let mut to = ends.there.try_clone().unwrap();
-        let reader = std::thread::spawn(move || {
-            let mut received = vec![0; bytes];
-            to.read_exact(&mut received).unwrap();
-            received
-        });
-        disturb(&ends.cable);
-        assert!(reader.join().unwrap() == expected, "bytes are missing");
-        writer.join().unwrap();
-        // And back: what is said after a cut, and last, arrives too.
-        ends.there.write_all(b"all").unwrap();
-        drop(ends.there);
-        let mut answer = [0; 3];
-        ends.here.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"all");
-        drop(ends.here);
-        for result in ends.results {
-            result.join().unwrap().unwrap();
-        }
-    }
-
-    #[test]
-    fn what_is_sent_arrives_once_and_in_order_although_connections_break() {
-        arrives(tunnel(Duration::from_secs(30)), 40 << 20, |cable| {
-            for _ in 0..5 {
-                std::thread::sleep(Duration::from_millis(60));
-                cable.cut.store(true, Relaxed);
-                std::thread::sleep(Duration::from_millis(60));
-                cable.cut.store(false, Relaxed);
-            }
-        });
-    }
-
-    #[test]
-    fn a_link_that_falls_silent_is_replaced() {
-        arrives(tunnel(Duration::from_secs(30)), 20 << 20, |cable| {
-            std::thread::sleep(Duration::from_millis(50));
-            cable.dark.store(true, Relaxed);
-            std::thread::sleep(SILENCE + Duration::from_secs(1));
-            // What was under way is lost for good.
-            cable.cut.store(true, Relaxed);
-            cable.dark.store(false, Relaxed);
-            std::thread::sleep(Duration::from_millis(50));
-            cable.cut.store(false, Relaxed);
-        });
-    }
-
-    #[test]
-    fn a_link_that_does_not_come_back_is_given_up_by_both() {
-        let ends = tunnel(Duration::from_secs(1));
-        ends.cable.cut.store(true, Relaxed);
-        ends.cable.dark.store(true, Relaxed);
-        for result in ends.results {
-            let why = result.join().unwrap().unwrap_err();
-            assert!(matches!(why, AgentError::Link(1)), "{why}");
-        }
-    }
-
-    #[test]
-    fn whoever_is_told_to_stop_tells_the_other() {
-        let ends = tunnel(Duration::from_secs(30));
-        let [connects, accepts] = &ends.shared;
-        connects.goes.store(true, Relaxed);
-        while !accepts.goes.load(Relaxed) {
-            std::thread::sleep(TICK);
-        }
-        connects.stop.store(true, Relaxed);
-        let [one, other] = ends
-            .results
-            .map(|result| result.join().unwrap().unwrap_err());
-        assert!(matches!(one, AgentError::Ended), "{one}");
-        assert!(other.to_string().contains("was ended"), "{other}");
-    }
-}
+mod tests;
