@@ -40,7 +40,7 @@ pub(crate) fn boot(node: &Node, layout: &Layout, lower: &Path) -> Result<LabHost
     let joins = layout.create(&node.label)?;
     let log = node.dir.join("init.log");
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let launch = Cmd::changes("sh")
+    let launch = Cmd::changes("bash")
         .args(["-c", LAUNCH, "launch"])
         .arg(text(&net::netns(&node.label)))
         .arg(INIT)

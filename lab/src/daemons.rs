@@ -16,8 +16,9 @@ const DAEMON_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long a healthy daemon may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Starts dockerd so that nothing of ours stays open in it, and waits until it answers: prints its
-/// version, or fails as soon as it has ended. A dockerd that runs but does not answer is ended first.
+/// Starts dockerd so that nothing of ours, nor of our caller's, stays open in it, and waits until it answers:
+/// prints its version, or fails as soon as it has ended. A dockerd that runs but does not answer is ended
+/// first. For bash, which closes descriptors above 9 too.
 const START_DOCKERD: &str = r#"
 old=$(cat /run/docker.pid 2>/dev/null)
 if [ -n "$old" ] && [ "$(cat "/proc/$old/comm" 2>/dev/null)" = dockerd ]; then
@@ -26,7 +27,13 @@ if [ -n "$old" ] && [ "$(cat "/proc/$old/comm" 2>/dev/null)" = dockerd ]; then
 fi
 rm -f /run/docker.pid
 cd /
-setsid dockerd </dev/null >/var/log/dockerd.log 2>&1 &
+(
+    for fd in /proc/self/fd/*; do
+        fd=${fd##*/}
+        [ "$fd" -le 2 ] || eval "exec $fd>&-"
+    done
+    exec setsid dockerd </dev/null >/var/log/dockerd.log 2>&1
+) &
 pid=$!
 while ! docker version --format '{{.Server.Version}}' 2>/dev/null; do
     kill -0 "$pid" 2>/dev/null || exit 1
@@ -83,7 +90,7 @@ pub(crate) fn start_engine(node: &Node, inside: &LabHost) -> Result<String> {
             )
         });
     }
-    let start = Cmd::changes("sh")
+    let start = Cmd::changes("bash")
         .args(["-c", START_DOCKERD])
         .timeout(DAEMON_TIMEOUT);
     inside.text(&start).map_err(|error| {

@@ -13,7 +13,7 @@ const PIPE_MAX: u64 = 16 << 20;
 const PIPE_MAX_FILE: &str = "/proc/sys/fs/pipe-max-size";
 
 /// Programs needed for any lab, and the Debian package of each.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 11] = [
     ("ip", "iproute2"),
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
@@ -24,6 +24,7 @@ const TOOLS: [(&str, &str); 10] = [
     ("tar", "tar"),
     ("chroot", "coreutils"),
     ("sh", "dash"),
+    ("bash", "bash"),
 ];
 /// Programs needed to build a root file system.
 const BUILD_TOOLS: [(&str, &str); 3] = [

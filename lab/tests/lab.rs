@@ -3,10 +3,10 @@
 use host::{Cmd, Host, HostError, Local};
 use lab::{Event, LabConfig, LabError};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Set for the process that is killed in the middle of `up`.
+/// Set for the process that brings a lab up, and is mostly killed in the middle of it.
 const VICTIM: &str = "LAB_TEST_VICTIM";
 
 /// A lab that is taken down when the test ends, however it ends.
@@ -253,6 +253,35 @@ fn killed_at_any_moment_up_goes_on_and_down_leaves_nothing() {
 }
 
 #[test]
+fn nothing_that_its_caller_has_open_stays_open_in_a_lab() {
+    let Some(_lab) = Standing::new("t4", 2) else {
+        return;
+    };
+    let file = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    let holds = |process: &Path| {
+        let open = std::fs::read_dir(process.join("fd")).into_iter().flatten();
+        open.flatten()
+            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| *to == *file))
+    };
+    let up = Cmd::changes("bash")
+        .args([
+            "-c",
+            r#"exec 7>"$1" 12>"$1"; "$2" --exact victim --ignored"#,
+        ])
+        .args(["bash", &file.to_string_lossy()])
+        .arg(std::env::current_exe().unwrap().to_string_lossy())
+        .env(VICTIM, "once");
+    Local.text(&up.timeout(Duration::from_secs(300))).unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let names: Vec<String> = processes
+        .map(|process| process.path())
+        .filter(|process| holds(process))
+        .map(|process| std::fs::read_to_string(process.join("comm")).unwrap_or_default())
+        .collect();
+    assert_eq!(names, Vec::<String>::new());
+}
+
+#[test]
 fn a_killed_build_never_counts_as_done() {
     let Some(mut lab) = Standing::new("t5", 3) else {
         return;
@@ -319,20 +348,23 @@ fn walk(folder: &Path) -> usize {
         .sum()
 }
 
-/// Not a test: the process that the tests above kill in the middle of `up`.
+/// Not a test: the process that the tests above start, and mostly kill in the middle of `up`.
 #[test]
-#[ignore = "started and killed by other tests"]
+#[ignore = "started by other tests"]
 fn victim() {
     let Ok(what) = std::env::var(VICTIM) else {
         return;
     };
     let mut config = config("t4", 2);
-    if what != "up" {
+    if !["up", "once"].contains(&what.as_str()) {
         config = self::config("t5", 3);
-        config.cache = what.into();
+        config.cache = PathBuf::from(&what);
     }
     // Its killer must find it at work, however quick it was.
     let done = lab::up(&config, &mut |_| ());
     assert!(done.is_ok(), "{done:?}");
+    if what == "once" {
+        return;
+    }
     std::thread::sleep(Duration::from_secs(60));
 }
