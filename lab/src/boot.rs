@@ -53,6 +53,7 @@ pub(crate) fn boot(node: &Node, layout: &Layout, lower: &Path) -> Result<LabHost
     let failed = || {
         let said = tail(&std::fs::read_to_string(&log).unwrap_or_default(), 5);
         LabError::Boot {
+            name: node.lab.clone(),
             host: node.name.clone(),
             said: if said.is_empty() {
                 "its init said nothing".to_owned()

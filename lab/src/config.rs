@@ -127,7 +127,7 @@ impl LabConfig {
         if self.name.is_empty() || self.name.len() > MAX_NAME || !self.name.chars().all(plain) {
             return bad(
                 format!("`{}` cannot be the name of a lab", self.name),
-                "1 to 8 lowercase letters and digits: --name lab2",
+                "1 to 8 lowercase letters and digits: --lab lab2",
             );
         }
         if !(1..=MAX_HOSTS).contains(&self.hosts) {

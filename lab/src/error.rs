@@ -41,6 +41,8 @@ pub enum LabError {
     /// Another interface or route of this machine has addresses of the lab's range.
     #[error("the range {subnet} is in use: {by}")]
     RangeInUse {
+        /// The lab's name.
+        name: String,
         /// The lab's range.
         subnet: String,
         /// Who has it.
@@ -116,6 +118,8 @@ pub enum LabError {
     /// A host's namespaces or mounts could not be made.
     #[error("host {host} does not start: {said}")]
     Boot {
+        /// The lab's name.
+        name: String,
         /// The host.
         host: String,
         /// The last lines of its init.
@@ -188,7 +192,7 @@ impl LabError {
     #[must_use]
     pub fn fix(&self) -> String {
         match self {
-            LabError::NotRoot => "run it as root: sudo transship lab up".to_owned(),
+            LabError::NotRoot => "run it as root, with sudo".to_owned(),
             LabError::BadConfig { fix, .. } => fix.clone(),
             LabError::MissingTools { packages, .. } => {
                 format!("apt-get install {}", packages.join(" "))
@@ -196,21 +200,23 @@ impl LabError {
             LabError::NoSpace { path, .. } => {
                 format!("make room: du -xh {} | sort -h | tail", path.display())
             }
-            LabError::RangeInUse { free, .. } => format!("transship lab up --subnet {free}"),
+            LabError::RangeInUse { name, free, .. } => {
+                format!("transship lab up --lab {name} --subnet {free}")
+            }
             LabError::NameTaken { name, .. } => format!(
-                "transship lab down --name {name}   # or choose another name: transship lab up --name {name}2"
+                "transship lab down --lab {name}   # or choose another name: transship lab up --lab {name:.7}2"
             ),
-            LabError::Differs { name, .. } => format!("transship lab down --name {name}"),
-            LabError::NoLab { name } => format!("transship lab up --name {name}"),
+            LabError::Differs { name, .. } => format!("transship lab down --lab {name}"),
+            LabError::NoLab { name } => format!("transship lab up --lab {name}"),
             LabError::NoHost { name, hosts, .. } => match hosts.first() {
-                Some(first) => format!("transship lab exec --name {name} {first} -- COMMAND"),
-                None => format!("transship lab up --name {name}"),
+                Some(first) => format!("transship lab exec --lab {name} {first} -- COMMAND"),
+                None => format!("transship lab up --lab {name}"),
             },
             LabError::HostDown { name, .. } => {
-                format!("transship lab up --name {name}   # repairs it")
+                format!("transship lab up --lab {name}   # repairs it")
             }
             LabError::NoMirror => {
-                "name one: transship lab up --mirror http://MIRROR/debian".to_owned()
+                "transship lab up --mirror http://MIRROR/debian   # with the address of one".to_owned()
             }
             LabError::Rootfs { suite, mirror, .. } => format!(
                 "see whether the mirror answers: curl -I {mirror}/dists/{suite}/Release   # or name another with --mirror"
@@ -218,15 +224,15 @@ impl LabError {
             LabError::Image { .. } => {
                 "look at what the compiler said; without gcc the image is made without the workloads".to_owned()
             }
-            LabError::Boot { .. } => {
-                "transship lab up once more; if it stays, this kernel lacks a namespace or overlayfs: modprobe overlay".to_owned()
-            }
+            LabError::Boot { name, .. } => format!(
+                "transship lab up --lab {name}   # once more; if it stays, this kernel lacks a namespace or overlayfs: modprobe overlay"
+            ),
             LabError::Daemon { log, .. } => format!("the whole log: less {}", log.display()),
             LabError::Link { bridge, .. } => {
                 format!("let this machine's firewall pass it: iptables -I FORWARD -i {bridge} -o {bridge} -j ACCEPT")
             }
             LabError::NoCgroups => "mount -t cgroup2 none /sys/fs/cgroup".to_owned(),
-            LabError::Stuck { name, .. } => format!("transship lab down --name {name}   # once more"),
+            LabError::Stuck { name, .. } => format!("transship lab down --lab {name}   # once more"),
             LabError::Io { path, .. } => format!("see what is there: ls -ld {}", path.display()),
             LabError::Command(HostError::NoProgram { program, .. }) => {
                 format!("apt-get install the package that has {program}")

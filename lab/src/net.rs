@@ -117,6 +117,7 @@ pub(crate) fn refuse_taken(config: &LabConfig) -> Result<()> {
         return Ok(());
     };
     Err(LabError::RangeInUse {
+        name: config.name.clone(),
         subnet: config.subnet.to_string(),
         by: by.clone(),
         free: free_range(&taken).to_string(),

@@ -125,13 +125,23 @@ pub fn run(common: &Common, args: &Args) -> u8 {
 }
 
 fn failed(common: &Common, error: &LabError) -> u8 {
+    let fix = match error {
+        LabError::NotRoot => again_as_root(std::env::args()),
+        _ => error.fix(),
+    };
     if common.json {
-        json::print_error(&error.to_string(), Some(error.host()), &[error.fix()]);
+        json::print_error(&error.to_string(), Some(error.host()), &[fix]);
     } else {
-        human::failure(&error.to_string(), &[error.fix()]);
+        human::failure(&error.to_string(), &[fix]);
     }
     match error {
         LabError::BadConfig { .. } => exit::USAGE,
         _ => exit::FAILED,
     }
+}
+
+/// The command line that this process was called with, for root.
+fn again_as_root(called: impl Iterator<Item = String>) -> String {
+    let words: Vec<String> = called.map(|word| host::quote(&word).into_owned()).collect();
+    format!("sudo {}", words.join(" "))
 }

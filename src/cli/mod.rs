@@ -4,6 +4,8 @@ mod agent;
 mod bench;
 mod common;
 mod doctor;
+#[cfg(test)]
+mod errors;
 mod explain;
 mod hardware;
 mod lab;
