@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
 use support::{Ran, transship};
 
 fn ran(args: &[&str]) -> Ran {
@@ -12,10 +15,18 @@ fn ran(args: &[&str]) -> Ran {
 fn help() {
     for args in [
         &[][..],
+        &["doctor"],
+        &["doctor", "explain"],
+        &["doctor", "hardware"],
+        &["provision"],
         &["migrate"],
+        &["migrate", "status"],
+        &["migrate", "undo"],
         &["bench"],
         &["lab"],
         &["lab", "up"],
+        &["lab", "down"],
+        &["lab", "status"],
         &["lab", "exec"],
     ] {
         let mut all = args.to_vec();
@@ -59,6 +70,79 @@ fn usage_errors() {
         assert_eq!(ran.stdout, "", "{name}");
         insta::assert_snapshot!(name, ran.stderr);
     }
+}
+
+fn am_root() -> bool {
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// A lab that was refused left nothing.
+fn no_lab(name: &str) {
+    assert!(!Path::new("/var/lib/transship/lab").join(name).exists());
+}
+
+#[test]
+fn a_lab_needs_root_and_says_how() {
+    // Nobody else may look into our own folders.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let binary = dir.path().join("transship");
+    std::fs::copy(env!("CARGO_BIN_EXE_transship"), &binary).unwrap();
+    for args in ["up", "down", "status", "exec a -- true"] {
+        let mut command = if am_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+            command.arg(&binary);
+            command
+        } else {
+            Command::new(&binary)
+        };
+        command.args(["lab", "--lab", "none"]).args(args.split(' '));
+        let ran = Ran::of(command.env("NO_COLOR", "1").output().unwrap()).expect(1);
+        assert_eq!(ran.stdout, "");
+        // The whole command line, as it was typed.
+        let text = format!(
+            "✗ a lab needs root\n  fix    sudo {} lab --lab none {args}\n",
+            binary.display()
+        );
+        assert_eq!(ran.stderr, text);
+    }
+    no_lab("none");
+}
+
+#[test]
+fn a_lab_says_all_the_programs_that_are_missing_at_once() {
+    if !am_root() {
+        eprintln!("SKIPPED: that root is missing comes first");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for program in [
+        "unshare", "nsenter", "setsid", "mount", "ssh", "tar", "chroot", "sh", "bash",
+    ] {
+        symlink("/bin/true", dir.path().join(program)).unwrap();
+    }
+    for verb in ["up", "down"] {
+        let output = transship()
+            .args(["lab", verb, "--lab", "none"])
+            .env("PATH", dir.path())
+            .output();
+        let ran = Ran::of(output.unwrap()).expect(1);
+        assert_eq!(ran.stdout, "");
+        insta::assert_snapshot!("missing-tools", ran.stderr);
+    }
+    no_lab("none");
+    // As a document, too.
+    let output = transship()
+        .args(["lab", "up", "--lab", "none", "--json"])
+        .env("PATH", dir.path())
+        .output();
+    let ran = Ran::of(output.unwrap()).expect(1);
+    let document: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(
+        document["fix"][0],
+        "apt-get install iproute2 openssh-client"
+    );
 }
 
 #[test]

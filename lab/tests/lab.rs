@@ -214,6 +214,33 @@ fn another_name_a_taken_range_and_other_hosts_are_refused() {
     let error = lab::up(&stranger, &mut |_| ()).unwrap_err();
     assert!(matches!(error, LabError::NameTaken { .. }), "{error}");
     assert!(lab::status(&lab.config).unwrap().up);
+
+    // A disk of one MiB.
+    let mount = |program: &str, args: &[&str]| {
+        let at = elsewhere.path().to_string_lossy();
+        let cmd = Cmd::changes(program).args(args.iter().copied()).arg(at);
+        Local.text(&cmd).unwrap();
+    };
+    mount("mount", &["-t", "tmpfs", "-o", "size=1m", "none"]);
+    let small = LabConfig {
+        state_root: elsewhere.path().to_owned(),
+        ..config("t3", 9)
+    };
+    let error = lab::up(&small, &mut |_| ()).unwrap_err();
+    let left = std::fs::read_dir(elsewhere.path()).unwrap().count();
+    mount("umount", &[]);
+    assert!(
+        matches!(
+            error,
+            LabError::NoSpace {
+                available: 0..=1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(left, 0);
+    assert!(traces(&small).is_empty());
 }
 
 #[test]
