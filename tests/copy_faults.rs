@@ -229,7 +229,7 @@ fn the_daemon_dies_on_either_host() {
         )
     };
     for host in ["a", "b"] {
-        live_restore(&lab, host, true);
+        lab.live_restore(host, true);
     }
     fresh(&lab, name);
     // Nor is it there from an earlier run that failed.
@@ -261,7 +261,7 @@ fn the_daemon_dies_on_either_host() {
         other => panic!("{other}: {ran:?}"),
     }
     for host in ["a", "b"] {
-        live_restore(&lab, host, false);
+        lab.live_restore(host, false);
     }
     fresh(&lab, name);
 }
@@ -285,14 +285,14 @@ fn a_moved_container_lives_under_its_engine_as_any_other() {
     );
     counts(&lab, "b", name);
     // It outlives its daemon, where others do.
-    live_restore(&lab, "b", true);
+    lab.live_restore("b", true);
     let pid = on_b("docker inspect -f '{{.State.Pid}}' NAME");
     on_b("kill -KILL $(cat /run/docker.pid)");
     up();
     assert_eq!(on_b("docker inspect -f '{{.State.Pid}}' NAME"), pid);
     counts(&lab, "b", name);
     on_b("docker exec NAME true");
-    live_restore(&lab, "b", false);
+    lab.live_restore("b", false);
     // What ends is started again by its policy, under the same runtime.
     on_b("kill -KILL $(docker inspect -f '{{.State.Pid}}' NAME)");
     on_b(
@@ -316,15 +316,4 @@ fn a_moved_container_lives_under_its_engine_as_any_other() {
     assert!(ran.stderr.contains("transship-runtime"), "{ran:?}");
     on_b("docker start NAME && docker exec NAME true");
     fresh(&lab, name);
-}
-
-/// Sets whether containers outlive their daemon.
-fn live_restore(lab: &Lab, host: &str, on: bool) {
-    let script = r#"
-cd /etc/docker; sed -i 's/"live-restore": *[a-z]*,//; 1s/^{/{"live-restore": ON,/' daemon.json; kill -HUP $(cat /run/docker.pid)
-for i in $(seq 100); do [ "$(docker info -f '{{.LiveRestoreEnabled}}')" = ON ] && exit; sleep 0.1; done; cat daemon.json; exit 1"#;
-    lab.ok(
-        host,
-        &script.replace("ON", if on { "true" } else { "false" }),
-    );
 }

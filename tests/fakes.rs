@@ -226,6 +226,7 @@ fn each_fault_of_the_engine_leaves_one_copy_that_went_on() {
             ("a", "checkpoint-fails", 6),
             ("a", "enospc", 6),
             ("b", "start-fails", 6),
+            ("b", "starts-anew", 6),
             ("b", "experimental-off", 4),
             ("b", "daemon-down", 4),
             ("b", "criu-missing", 4),

@@ -102,6 +102,8 @@ do_start() {
     if [ -z "$cp" ]; then
         fault start-fails && start_failed "$(failed_task "$C" NOTIFY)" "$1"
         spawn
+    elif fault starts-anew; then
+        spawn
     else
         restore
     fi

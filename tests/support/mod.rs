@@ -165,6 +165,17 @@ impl Lab {
         }
     }
 
+    /// Sets whether containers outlive their daemon.
+    pub fn live_restore(&self, host: &str, on: bool) {
+        let script = r#"
+cd /etc/docker; sed -i 's/"live-restore": *[a-z]*,//; 1s/^{/{"live-restore": ON,/' daemon.json; kill -HUP $(cat /run/docker.pid)
+for i in $(seq 100); do [ "$(docker info -f '{{.LiveRestoreEnabled}}')" = ON ] && exit; sleep 0.1; done; cat daemon.json; exit 1"#;
+        self.ok(
+            host,
+            &script.replace("ON", if on { "true" } else { "false" }),
+        );
+    }
+
     /// The numbers that a counter printed on a host.
     pub fn numbers(&self, host: &str, name: &str) -> Vec<u64> {
         numbers(&self.ok(host, &format!("docker logs {name} 2>&1")))
