@@ -94,6 +94,27 @@ fn ctrl_c_at_each_phase_undoes_everything() {
 }
 
 #[test]
+fn a_checkpoint_of_that_name_that_was_left_over_is_not_what_it_goes_on_from() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "leftover";
+    lab.counter(name, "0.1", "");
+    // Where an engine that restores no folder but the container's own would find it.
+    let old = format!("docker checkpoint create --leave-running {name} transship");
+    lab.ok("a", &old);
+    lab.ok(
+        "a",
+        &format!("until [ $(docker logs {name} | wc -l) -ge 20 ]; do sleep 0.1; done"),
+    );
+    // Back at the source: every number once, none of those since then again.
+    at_phase(&lab, name, "restore", |pid| signal(pid, "-INT")).expect(130);
+    lab.is_as_before(name);
+    lab.ok("a", &old);
+    lab.migrate(name, "a", "b", &["--json"]).expect(0);
+    lab.nothing_left(name);
+    lab.forget(name);
+}
+
+#[test]
 fn a_destination_whose_dockerd_dies_during_the_restore() {
     let Some((_turn, lab)) = lab() else { return };
     let name = "daemondies";

@@ -82,8 +82,14 @@ impl From<HostError> for Failure {
             Kind::Failed
         };
         let mut failure = Failure::new(kind, error.to_string()).on(error.host());
-        if let HostError::Unreachable { fix, .. } = &error {
-            failure.fix.push(fix.clone());
+        match &error {
+            HostError::Unreachable { fix, .. } => failure.fix.push(fix.clone()),
+            HostError::Failed { host, said, .. } if said.contains("No space left on device") => {
+                failure.fix.push(format!(
+                    "on {host}: df -h, then free space on the one that is full; or docker system prune"
+                ));
+            }
+            _ => {}
         }
         failure
     }

@@ -1,7 +1,8 @@
-//! What the errors of hosts and of the lab say, word for word, and that what they tell to type is understood.
+//! What the errors of hosts, engines and the lab say, word for word, and that what they tell to type is understood.
 
 use super::Cli;
 use clap::Parser as _;
+use engine::{EngineError, Kind};
 use host::HostError;
 use lab::LabError;
 use std::iter::successors;
@@ -37,6 +38,29 @@ fn host_error(last: Option<&HostError>) -> Option<HostError> {
             said: "Cannot connect to the Docker daemon".into(),
         },
         Some(HostError::Failed { .. }) => return None,
+    })
+}
+
+/// The same for engines.
+fn engine_error(last: Option<&EngineError>) -> Option<EngineError> {
+    let (host, said) = ("root@a".to_owned(), "what the client said".to_owned());
+    Some(match last {
+        None => EngineError::Missing {
+            host,
+            engine: Kind::Docker,
+        },
+        Some(EngineError::Missing { .. }) => EngineError::Rootless { host },
+        Some(EngineError::Rootless { .. }) => EngineError::Down { host, said },
+        Some(EngineError::Down { .. }) => EngineError::Denied { host, said },
+        Some(EngineError::Denied { .. }) => EngineError::NotExperimental { host },
+        Some(EngineError::NotExperimental { .. }) => EngineError::Nonsense {
+            host,
+            doing: "docker version --format '{{json .}}'".into(),
+            why: "expected value at line 1 column 1".into(),
+            said,
+        },
+        Some(EngineError::Nonsense { .. }) => EngineError::Host(host_error(None)?),
+        Some(EngineError::Host(last)) => EngineError::Host(host_error(Some(last))?),
     })
 }
 
@@ -144,6 +168,14 @@ fn errors_of_the_lab() {
         .collect();
     assert!(texts.len() > 20, "{texts:#?}");
     snapshot("errors-of-the-lab", &texts.join("\n"));
+}
+
+#[test]
+fn errors_of_engines() {
+    let texts: Vec<String> = successors(engine_error(None), |last| engine_error(Some(last)))
+        .map(|error| format!("✗ {error}\n  fix    {}\n", error.fix()))
+        .collect();
+    snapshot("errors-of-engines", &texts.join("\n"));
 }
 
 #[test]

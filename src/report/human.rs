@@ -85,7 +85,7 @@ pub fn migration(report: &Report) {
 
 /// Prints what went wrong before there was anything to report.
 pub fn failure(what: &str, fixes: &[String]) {
-    labelled(&style("✗").for_stderr().red().bold().to_string(), what);
+    told(&style("✗").for_stderr().red().bold().to_string(), what);
     for fix in fixes {
         labelled("  fix   ", fix);
     }
