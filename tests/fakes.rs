@@ -129,8 +129,12 @@ impl Fakes {
     }
 
     fn migrate(&self, more: &[&str]) -> Ran {
+        Ran::of(self.migration(&self.config(), more).output().unwrap())
+    }
+
+    fn migration(&self, config: &Path, more: &[&str]) -> Command {
         let mut command = transship();
-        command.arg("--ssh-config").arg(self.config());
+        command.arg("--ssh-config").arg(config);
         command
             .args([
                 "migrate",
@@ -143,7 +147,7 @@ impl Fakes {
                 "tarball",
             ])
             .args(more);
-        Ran::of(command.output().unwrap())
+        command
     }
 
     /// The path of the state folders, which differs from run to run, taken out of a text.
@@ -194,6 +198,48 @@ fn the_workflow_of_the_thesis_on_docker_17_09_1() {
     in_order(&lab.numbers("b"), on_a.len() as u64);
     lab.ok("a", "! ls -d /var/lib/transship/migrate/looper100");
     lab.ok("b", "! ls -d /var/lib/transship/migrate/looper100");
+}
+
+#[test]
+fn a_key_that_only_the_agent_has_lets_in() {
+    let Some(lab) = Fakes::up(["26.1.5"; 2]) else {
+        return;
+    };
+    lab.counter("");
+    let text = std::fs::read_to_string(lab.config()).unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !line.contains("IdentityFile") && !line.contains("IdentitiesOnly"));
+    let config = lab.dir.path().join("keyless");
+    std::fs::write(&config, lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    let socket = lab.dir.path().join("agent");
+    let mut agent = Command::new("ssh-agent")
+        .args(["-D", "-a"])
+        .arg(&socket)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let planned = || {
+        let mut command = lab.migration(&config, &["--dry-run"]);
+        Ran::of(command.env("SSH_AUTH_SOCK", &socket).output().unwrap())
+    };
+    let up = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        socket.exists()
+    });
+    let without = planned();
+    let added = Command::new("ssh-add")
+        .arg("-q")
+        .arg(lab.dir.path().join("id"))
+        .env("SSH_AUTH_SOCK", &socket)
+        .status();
+    let with = planned();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert!(up && added.unwrap().success());
+    let said = without.expect(3).stderr;
+    assert!(said.contains("does not let user `root` in"), "{said}");
+    with.expect(0);
 }
 
 #[test]
