@@ -210,6 +210,20 @@ fn transship_itself_is_killed_and_the_next_run_says_how_to_go_on() {
     let fix = ran.json()["failure"]["fix"][0].as_str().unwrap().to_owned();
     assert!(fix.starts_with("transship migrate undo killed-"), "{fix}");
     let elsewhere = tempfile::tempdir().unwrap();
+    let filters = vec![
+        (r"killed-[a-z0-9]{6}", "killed-<id>"),
+        (r"[0-9a-f]{64}", "<id>"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", "<time>"),
+        (r"[\w.-]+@[\w.-]+", "<user>"),
+    ];
+    insta::with_settings!({filters => filters}, {
+        for (what, journals) in [("begun-here", None), ("begun-elsewhere", Some(elsewhere.path()))] {
+            let mut command = lab.transship(&["migrate", name, "--from", "a", "--to", "b"]);
+            command.envs(journals.map(|journals| ("XDG_STATE_HOME", journals)));
+            let ran = Ran::of(command.output().unwrap()).expect(4);
+            insta::assert_snapshot!(what, ran.stderr);
+        }
+    });
     let fix = |host: &str, before: &str| -> String {
         let mut command = lab.transship(&["migrate", name, "--from", "a", "--to", "b", "--json"]);
         command.env("XDG_STATE_HOME", elsewhere.path());
