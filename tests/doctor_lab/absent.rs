@@ -1,7 +1,7 @@
 //! What is not there.
 
-use super::lab;
 use super::support::fits_schema;
+use super::{explain, explained, lab, start};
 
 #[test]
 fn hosts_and_containers_that_are_not_there() {
@@ -17,14 +17,27 @@ fn hosts_and_containers_that_are_not_there() {
         ran.stdout.contains("there is no container nobody"),
         "{ran:?}"
     );
-    lab.run(&[
-        "doctor",
-        "explain",
-        "--host",
-        "a",
-        "--container",
-        "nobody.here",
-    ]);
     let ran = lab.run(&["--json", "doctor", "hardware", "a"]).expect(0);
     fits_schema(&ran.json(), "hardware");
+}
+
+#[test]
+fn the_failure_of_another_container_is_not_taken_for_its_own() {
+    let Some((lab, _turn)) = lab() else { return };
+    // Its name is in most paths and in most sentences.
+    start(lab, "er", "", "idle");
+    start(lab, "dother", "", "tcp");
+    let ran = lab.sh("a", "docker checkpoint create dother c1");
+    assert_ne!(ran.code, 0);
+    explained(&explain(lab, "dother"), "tcp-established-flag");
+    // One that runs well, one that is nowhere, and what the engines call their folders.
+    for name in ["er", "nobody.here", "docker", "moby"] {
+        let ran = lab
+            .run(&["doctor", "explain", "--host", "a", "--container", name])
+            .expect(1);
+        let says = format!("a has no log of a failed checkpoint or restore of {name}");
+        assert!(ran.stderr.contains(&says), "{ran:?}");
+    }
+    lab.forget("er");
+    lab.forget("dother");
 }

@@ -14,6 +14,7 @@ probe() {
 	name=$1
 	engine=
 	id=
+	failed=
 	# A name stands before the start of an id, which both engines take as well.
 	for one in docker podman; do
 		if found=$($limit "$one" container inspect -f '{{.Name}} {{.Id}}' "$1" 2>/dev/null); then
@@ -29,16 +30,17 @@ probe() {
 	section engine printf '%s' "$engine"
 	if [ -n "$engine" ]; then
 		section engine-version $limit "$engine" --version
-		section state $limit "$engine" container inspect -f '{{.State.Error}}' "$1"
+		failed=$($limit "$engine" container inspect -f '{{.State.Error}}' "$1" 2>/dev/null)
+		section state printf '%s' "$failed"
 	fi
 	if [ "$engine" = docker ]; then section fresh fresh "$1"; fi
 	files=$(logs | newest)
+	said=$(daemon | daemon_lines)
 	# What all containers share is of another run where it is older than this container's own.
 	own=$(time_of "$(printf '%s\n' "$files" | sed -n 1p)")
 	for file in $(kept); do
-		if [ "$(($(time_of "$file") + 5))" -ge "$own" ]; then files="$files $file"; fi
+		if [ "$(($(time_of "$file") + 5))" -ge "$own" ] && concerns "$file"; then files="$files $file"; fi
 	done
-	said=$(daemon | daemon_lines)
 	named=$(printf '%s\n' "$said" | grep -o -E '/[^][ "\\:,]+\.log' | sort -u)
 	number=0
 	for file in $files $named; do
@@ -73,22 +75,59 @@ fresh() {
 	fi
 }
 
-# Logs of CRIU and runc whose path names the container. A folder per container lies in the engines' state, in
-# their checkpoints, or where transship keeps what it saved.
+# Logs of CRIU and runc of this container alone. Engines and our runtime keep a folder named by its id, in their state and
+# in their checkpoints; where transship keeps what it saved, the folder has the container's name. What stands in a path is
+# compared as a whole: a container may be called `a`, or `docker`.
 logs() {
-	for word in ${id:-/} "$name"; do
-		find /run/containerd /run/docker /run/runc /var/lib/containerd /var/lib/docker/containerd \
-			/var/lib/docker/containers /var/lib/containers/storage/overlay-containers /var/lib/transship \
-			-path "*/rootfs/*" -prune -o -path "/var/lib/transship/lab" -prune -o \
-			-type f -path "*$word*" \( -name 'dump.log' -o -name 'restore.log' -o -name 'criu-*.log' -o \
-			-name '*dump*.log' -o -name '*restore*.log' -o -name 'log.json' \) -print 2>/dev/null
-	done | sort -u
+	folder=$id
+	# An engine that has forgotten a container may have left its folder.
+	case $id$name in
+	*[!0-9a-f]*) ;;
+	????????????*) folder=${id:-$name*} ;;
+	esac
+	{
+		written_in "/var/lib/transship/migrate/$name"
+		if [ -n "$folder" ]; then
+			roots | while IFS= read -r root; do
+				written_in "$root" -path "*/rootfs/*" -prune -o -path "*/$folder/*"
+			done
+		fi
+	} | sort -u
+}
+
+written_in() {
+	find "$@" -type f \( -name 'dump.log' -o -name 'restore.log' -o -name 'criu-*.log' -o -name '*dump*.log' -o \
+		-name '*restore*.log' -o -name 'log.json' \) -print 2>/dev/null
+}
+
+# Where engines and runtimes keep folders of containers, the engine's own word for its data among them.
+roots() {
+	printf '%s\n' /run/containerd /run/docker /run/runc /run/transship/restore /var/lib/containerd \
+		/var/lib/docker/containerd /var/lib/docker/containers /var/lib/containers/storage/overlay-containers
+	case $engine in
+	docker)
+		data=$($limit docker info -f '{{.DockerRootDir}}' 2>/dev/null)
+		case $data in '' | /var/lib/docker) ;; /*) printf '%s\n' "$data/containerd" "$data/containers" ;; esac
+		;;
+	podman)
+		data=$($limit podman info -f '{{.Store.GraphRoot}} {{.Store.GraphDriverName}}' 2>/dev/null)
+		case $data in /*) printf '%s\n' "${data% *}/${data##* }-containers" ;; esac
+		;;
+	esac
 }
 
 # The log of the last run of all containers, where /etc/criu/runc.conf keeps one: engines remove restore.log
 # with the rest of the container that did not start.
 kept() {
 	sed -n 's/^[ -]*log-file[ =]*\(\/\)/\1/p' /etc/criu/runc.conf 2>/dev/null
+}
+
+# Whether a log that all containers share is this one's: it names its id; or no container at all, and a failure of this
+# one is known otherwise.
+concerns() {
+	if [ -n "$id" ] && grep -q -F -e "$id" "$1"; then return 0; fi
+	if [ -z "$said$failed" ]; then return 1; fi
+	! grep -q -E '(containers|docker|moby|libpod|machine)[/:-]+[0-9a-f]{64}' "$1"
 }
 
 time_of() { stat -c %Y "$1" 2>/dev/null || echo 0; }
@@ -109,7 +148,12 @@ daemon() {
 	done
 }
 
-daemon_lines() { grep -F -e "${id:-$name}" -e "$name" | grep -i -E 'criu|checkpoint|restore' | tail -n 2; }
+# Lines with its id, or with its name where a name stands: a name may be a word like any other.
+daemon_lines() {
+	plain=$(printf '%s' "$name" | sed 's/\./\\./g')
+	grep -E -e "${id:-containers/$plain/}" -e "(containers?[ /:=\"'\\]+|name=)$plain([^A-Za-z0-9_.-]|\.?\$)" |
+		grep -i -E 'criu|checkpoint|restore' | tail -n 2
+}
 
 section() {
 	section_name=$1
