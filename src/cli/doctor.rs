@@ -71,11 +71,11 @@ impl Patient {
     fn gather(common: &Common, target: &Target, talk: &Arc<Talk>) -> Result<Patient, HostError> {
         let host = common.connect(target, talk)?;
         let facts = Facts::gather(&*host)?;
-        // A host where CRIU cannot be asked is still judged by its facts.
-        let criu = match facts.criu {
-            Some(_) => CriuCheck::gather(&*host).ok(),
-            None => None,
-        };
+        // A host where CRIU cannot be asked is still judged by its facts, and that it could not be asked.
+        let criu = facts
+            .criu
+            .as_ref()
+            .map(|_| CriuCheck::gather(&*host).unwrap_or_else(|error| CriuCheck::failed(&error)));
         Ok(Patient {
             name: target.to_string(),
             host,
@@ -175,15 +175,14 @@ fn pair(source: &Patient, destination: &Patient, measured: link::Link) -> Report
         cpu.image.as_deref()
     };
     let cpu = image().and_then(|image| {
-        facts::criu::judge_cpu(&*destination.host, image)
-            .ok()
-            .flatten()
+        let judged = facts::criu::judge_cpu(&*destination.host, image);
+        judged.map_err(|error| error.to_string()).transpose()
     });
     doctor::check::pair(&Pair {
         source: source.subject(),
         destination: destination.subject(),
         link: Some(measured),
-        cpu: cpu.as_ref(),
+        cpu: cpu.as_ref().map(|cpu| cpu.as_ref().map_err(String::as_str)),
     })
 }
 

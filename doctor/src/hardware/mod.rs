@@ -55,6 +55,15 @@ pub fn report(subject: &str, hardware: Hardware) -> Report {
     for link in &hardware.links {
         line(&format!("link {}", link.name), Some(link_text(link)));
     }
+    if !hardware.broken.is_empty() {
+        let parts = hardware.broken.join(", ");
+        line(
+            "not read",
+            Some(format!(
+                "{parts}: a parser broke down, which is a mistake in transship"
+            )),
+        );
+    }
     Report {
         subject: subject.to_owned(),
         lines,

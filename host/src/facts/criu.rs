@@ -1,7 +1,8 @@
 //! What CRIU says of a host: slower than the facts, so a pass of its own.
 
+use super::guard::Guard;
 use super::transcript::{Section, Transcript, keyed};
-use crate::{Cmd, Host, Result};
+use crate::{Cmd, Host, HostError, Result};
 use semver::Version;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -11,6 +12,12 @@ const PROBE: &str = include_str!("criu.sh");
 
 /// Some fifty calls, a few milliseconds each where all is well, seconds in an emulated machine.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How long the scripts let one call of CRIU's take.
+const ONE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The same with what a slow host needs around it.
+const JUDGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// CRIU's own judgement of a host.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,6 +30,8 @@ pub struct CriuCheck {
     pub features: BTreeMap<String, Feature>,
     /// The processor as CRIU sees it.
     pub cpuinfo: Option<CpuInfo>,
+    /// Why CRIU's answers are missing, all of them or those from some point on.
+    pub unanswered: Option<String>,
     /// The probe's own text.
     #[serde(skip)]
     pub transcript: Transcript,
@@ -49,7 +58,7 @@ pub enum Feature {
     Unknown,
     /// CRIU did not answer in time.
     TimedOut,
-    /// CRIU did not start, so it did not look.
+    /// CRIU did not start, or could not be asked, so it did not look.
     NotJudged,
 }
 
@@ -74,7 +83,24 @@ impl CriuCheck {
     /// # Errors
     /// Where the host cannot run a shell script.
     pub fn gather(host: &dyn Host) -> Result<CriuCheck> {
-        super::probe(host, "transship-criu", PROBE, PROBE_TIMEOUT).map(CriuCheck::build)
+        let transcript = super::probe(host, "transship-criu", PROBE, PROBE_TIMEOUT)?;
+        let guard = Guard::default();
+        let check = guard.read("criu", || Some(CriuCheck::build(transcript)));
+        Ok(check.unwrap_or_else(|| CriuCheck {
+            unanswered: Some(
+                "what CRIU said could not be read, which is a mistake in transship".to_owned(),
+            ),
+            ..CriuCheck::parse("")
+        }))
+    }
+
+    /// The judgement of a CRIU that could not be asked, and why it could not.
+    #[must_use]
+    pub fn failed(error: &HostError) -> CriuCheck {
+        CriuCheck {
+            unanswered: Some(error.to_string()),
+            ..CriuCheck::parse("")
+        }
     }
 
     /// CRIU's judgement from the text of a probe.
@@ -108,14 +134,29 @@ impl CriuCheck {
             }),
             features,
             cpuinfo: transcript.section("cpuinfo").map(cpuinfo),
+            unanswered: transcript.timed_out().first().map(|section| {
+                let command = match section.strip_prefix("feature.") {
+                    Some(feature) => format!("criu check --feature {feature}"),
+                    None => match *section {
+                        "version" => "criu --version".to_owned(),
+                        "cpuinfo" => "criu cpuinfo dump".to_owned(),
+                        other => format!("criu {other}"),
+                    },
+                };
+                format!("`{command}` did not end in time, and nothing more was asked")
+            }),
             transcript,
         }
     }
 
-    /// How a feature stands; `Unknown` where it was not asked for.
+    /// How a feature stands; where it was not asked for, `NotJudged` after a call that hung, else `Unknown`.
     #[must_use]
     pub fn feature(&self, name: &str) -> Feature {
-        self.features.get(name).copied().unwrap_or(Feature::Unknown)
+        let otherwise = match self.unanswered {
+            Some(_) => Feature::NotJudged,
+            None => Feature::Unknown,
+        };
+        self.features.get(name).copied().unwrap_or(otherwise)
     }
 }
 
@@ -181,20 +222,30 @@ fn cpuinfo(section: &Section) -> CpuInfo {
 /// CRIU reads the image from a folder, which a host that is read-only everywhere does not give.
 ///
 /// # Errors
-/// Where the host cannot run a shell script.
+/// Where the host cannot run a shell script, or CRIU did not answer in time.
 pub fn judge_cpu(host: &dyn Host, image: &str) -> Result<Option<Judgement>> {
     const SCRIPT: &str = r#"PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin"
         umask 077
         folder=$(mktemp -d /dev/shm/transship-cpuinfo.XXXXXX 2>/dev/null) ||
             folder=$(mktemp -d /tmp/transship-cpuinfo.XXXXXX) || exit 125
-        base64 -d >"$folder/cpuinfo.img" && criu cpuinfo check --images-dir "$folder" 2>&1
+        limit=
+        if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 30'; fi
+        base64 -d >"$folder/cpuinfo.img" && $limit criu cpuinfo check --images-dir "$folder" 2>&1
         status=$?
         rm -rf -- "$folder"
         exit "$status""#;
     let cmd = Cmd::reads("sh")
         .args(["-c", SCRIPT, "transship-cpuinfo"])
-        .stdin(image.as_bytes());
+        .stdin(image.as_bytes())
+        .timeout(JUDGE_TIMEOUT);
     let output = host.run(&cmd)?;
+    if matches!(output.status, 124 | 137) {
+        return Err(HostError::Timeout {
+            host: host.name().to_owned(),
+            doing: "criu cpuinfo check".to_owned(),
+            after: ONE_TIMEOUT,
+        });
+    }
     Ok((output.status != 125).then(|| Judgement {
         good: output.status == 0,
         text: format!("{}{}", output.stdout_text(), output.stderr_text())

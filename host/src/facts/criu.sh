@@ -11,8 +11,10 @@ probe() {
 	if command -v timeout >/dev/null 2>&1; then limit='timeout -k 2 30'; fi
 
 	section version $limit criu --version
-	if ! command -v criu >/dev/null 2>&1; then return; fi
+	if ! command -v criu >/dev/null 2>&1 || hung; then return; fi
 	section check $limit criu check
+	# A CRIU that hangs once hangs every time.
+	if hung; then return; fi
 	for feature in mem_dirty_track uffd uffd-noncoop seccomp_suspend seccomp_filters cgroupns tcp_half_closed \
 		compat_cr can_map_vdso sk_ns sk_unix_file net_diag_raw nsid link_nsid kcmp_epoll timens external_net_ns \
 		clone3_set_tid newifindex nftables has_ipt_legacy pidfd_store ns_pid apparmor_stacking \
@@ -20,6 +22,7 @@ probe() {
 		ipv6_freebind pagemap_scan pagemap_scan_guard_pages timer_cr_ids overlayfs_maps breakpoints loginuid \
 		aio_remap fdinfo_lock mnt_id userns tun tun_ns timerfd autofs; do
 		section "feature.$feature" $limit criu check --feature "$feature"
+		if hung; then return; fi
 	done
 	section cpuinfo cpuinfo
 }
@@ -29,8 +32,12 @@ section() {
 	shift
 	printf '%s begin %s\n' "$mark" "$section_name"
 	"$@" 2>&1
-	printf '\n%s end %s %s\n' "$mark" "$section_name" "$?"
+	section_status=$?
+	printf '\n%s end %s %s\n' "$mark" "$section_name" "$section_status"
 }
+
+# Whether the last section took too long and was ended.
+hung() { [ "$section_status" = 124 ] || [ "$section_status" = 137 ]; }
 
 cpuinfo() {
 	folder=$(mktemp -d /dev/shm/transship-cpuinfo.XXXXXX 2>/dev/null) ||

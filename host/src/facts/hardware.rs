@@ -1,5 +1,6 @@
 //! The hardware of a host, for people and for a report: a pass of its own.
 
+use super::guard::Guard;
 use super::transcript::{Transcript, keyed};
 use super::{Facts, cpu, memory, os};
 use crate::{Host, Result};
@@ -34,6 +35,8 @@ pub struct Hardware {
     pub links: Vec<Link>,
     /// The report of `hardinfo` on devices, where it is installed, line by line.
     pub hardinfo: Vec<String>,
+    /// Parts of the probe whose parser broke down: nothing is known of them.
+    pub broken: Vec<String>,
     /// The probe's own text.
     #[serde(skip)]
     pub transcript: Transcript,
@@ -110,12 +113,13 @@ impl Hardware {
     fn build(transcript: Transcript, facts: &Facts) -> Hardware {
         let text = |section| transcript.text(section);
         let kernel = facts.kernel.as_ref();
-        Hardware {
-            machine: machine(text("dmi")),
+        let guard = Guard::default();
+        let mut hardware = Hardware {
+            machine: guard.read("dmi", || machine(text("dmi"))),
             os: facts.os.clone(),
             kernel: kernel.map(|kernel| format!("{} {}", kernel.release, kernel.machine)),
             cpu: facts.cpu.clone(),
-            signature: signature(text("cpuid")),
+            signature: guard.read("cpuid", || signature(text("cpuid"))),
             memory: facts.memory.clone(),
             nodes: keyed(text("dimms"), "node")
                 .filter_map(|line| {
@@ -126,15 +130,22 @@ impl Hardware {
                         .checked_mul(1024)
                 })
                 .collect(),
-            disks: keyed(text("disks"), "disk").filter_map(disk).collect(),
-            links: links(text("links")),
+            disks: guard.read("disks", || {
+                keyed(text("disks"), "disk").filter_map(disk).collect()
+            }),
+            links: guard.read("links", || links(text("links"))),
             hardinfo: if transcript.good("hardinfo") {
                 text("hardinfo").lines().map(str::to_owned).collect()
             } else {
                 Vec::new()
             },
-            transcript,
-        }
+            broken: Vec::new(),
+            transcript: Transcript::default(),
+        };
+        hardware.broken = facts.broken.clone();
+        hardware.broken.extend(guard.broken());
+        hardware.transcript = transcript;
+        hardware
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Memory {
     pub swap_free: Option<u64>,
     /// Reserved huge pages, their number.
     pub huge_pages: Option<u64>,
+    /// Bytes of huge pages of the usual size that nobody has or was promised.
+    pub huge_free: Option<u64>,
 }
 
 /// Reads /proc/meminfo; `None` where it has no total.
@@ -32,11 +34,16 @@ pub fn parse(text: &str) -> Option<Memory> {
             _ => Some(value),
         }
     };
+    let huge_free = || {
+        let pages = field("HugePages_Free")?.saturating_sub(field("HugePages_Rsvd")?);
+        pages.checked_mul(field("Hugepagesize")?)
+    };
     Some(Memory {
         total: field("MemTotal")?,
         available: field("MemAvailable"),
         swap_total: field("SwapTotal"),
         swap_free: field("SwapFree"),
         huge_pages: field("HugePages_Total"),
+        huge_free: huge_free(),
     })
 }

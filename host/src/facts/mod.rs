@@ -9,6 +9,7 @@ pub mod cpu;
 pub mod criu;
 pub mod disk;
 pub mod engines;
+mod guard;
 pub mod hardware;
 pub mod kernel;
 pub mod link;
@@ -26,6 +27,7 @@ pub use hardware::Hardware;
 pub use transcript::Transcript;
 
 use crate::{Cmd, Host, HostError, Result};
+use guard::Guard;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -84,6 +86,8 @@ pub struct Facts {
     pub leftovers: system::Leftovers,
     /// Sections of the probe that took too long.
     pub timed_out: Vec<String>,
+    /// Parts of the probe whose parser broke down: nothing is known of them.
+    pub broken: Vec<String>,
     /// The probe's own text.
     #[serde(skip)]
     pub transcript: Transcript,
@@ -107,40 +111,47 @@ impl Facts {
     }
 
     fn build(transcript: Transcript, ours: Option<(Duration, Duration)>) -> Facts {
+        let guard = Guard::default();
         let text = |section| transcript.text(section);
-        let tools = tools::parse(&transcript);
-        let packages = system::packages(text("packages"));
-        let runtime = |name| tools::runtime(name, &transcript, &tools);
-        Facts {
-            os: os::parse(text("os-release")),
-            kernel: kernel::parse(&transcript),
-            kernel_config: kernel::parse_config(text("kernel-config")),
-            modules: kernel::parse_modules(text("modules")),
-            cpu: cpu::parse(&transcript),
-            memory: memory::parse(text("meminfo")),
-            disks: disk::parse(text("disks")),
-            cgroup: cgroup::parse(text("cgroup")),
-            lsm: lsm::parse(text("lsm")),
-            identity: process::parse(&transcript),
-            sysctls: system::sysctls(text("sysctl")),
-            libc: system::libc(text("libc")),
-            init: system::init(text("init")),
-            clock: system::clock(&transcript, ours),
-            criu: tools::criu(&transcript, &tools, &packages),
+        let tools = guard.read("tools", || tools::parse(&transcript));
+        let packages = guard.read("packages", || system::packages(text("packages")));
+        let runtime = |name| guard.read(name, || tools::runtime(name, &transcript, &tools));
+        let mut facts = Facts {
+            os: guard.read("os-release", || os::parse(text("os-release"))),
+            kernel: guard.read("uname", || kernel::parse(&transcript)),
+            kernel_config: guard.read("kernel-config", || {
+                kernel::parse_config(text("kernel-config"))
+            }),
+            modules: guard.read("modules", || kernel::parse_modules(text("modules"))),
+            cpu: guard.read("lscpu", || cpu::parse(&transcript)),
+            memory: guard.read("meminfo", || memory::parse(text("meminfo"))),
+            disks: guard.read("disks", || disk::parse(text("disks"))),
+            cgroup: guard.read("cgroup", || cgroup::parse(text("cgroup"))),
+            lsm: guard.read("lsm", || lsm::parse(text("lsm"))),
+            identity: guard.read("identity", || process::parse(&transcript)),
+            sysctls: guard.read("sysctl", || system::sysctls(text("sysctl"))),
+            libc: guard.read("libc", || system::libc(text("libc"))),
+            init: guard.read("init", || system::init(text("init"))),
+            clock: guard.read("clock", || system::clock(&transcript, ours)),
+            criu: guard.read("criu", || tools::criu(&transcript, &tools, &packages)),
             runc: runtime("runc").or_else(|| runtime("docker-runc")),
             crun: runtime("crun"),
-            docker: engines::docker(&transcript),
-            podman: engines::podman(&transcript),
-            leftovers: system::leftovers(&transcript),
+            docker: guard.read("docker", || engines::docker(&transcript)),
+            podman: guard.read("podman", || engines::podman(&transcript)),
+            leftovers: guard.read("leftovers", || system::leftovers(&transcript)),
             timed_out: transcript
                 .timed_out()
                 .into_iter()
                 .map(str::to_owned)
                 .collect(),
+            broken: Vec::new(),
             packages,
             tools,
-            transcript,
-        }
+            transcript: Transcript::default(),
+        };
+        facts.broken = guard.broken();
+        facts.transcript = transcript;
+        facts
     }
 }
 

@@ -57,6 +57,8 @@ impl Clock {
 pub struct Leftovers {
     /// Files and folders under /run/transship and /var/lib/transship.
     pub entries: Vec<String>,
+    /// Mounts of a CRIU that was killed, while none runs.
+    pub mounts: Vec<String>,
     /// Lines of iptables and nft that belong to CRIU: a network that is still locked.
     pub network_locks: Vec<String>,
 }
@@ -151,6 +153,9 @@ pub fn leftovers(transcript: &Transcript) -> Leftovers {
         .collect();
     Leftovers {
         entries: keyed(transcript.text("leftovers"), "entry")
+            .map(str::to_owned)
+            .collect(),
+        mounts: keyed(transcript.text("leftovers"), "mount")
             .map(str::to_owned)
             .collect(),
         network_locks: lines.into_iter().map(str::to_owned).collect(),

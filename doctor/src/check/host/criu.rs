@@ -23,7 +23,7 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
                 "criu.works",
                 Group::Criu,
                 "CRIU works on this kernel",
-                "`criu check`, which tries what every checkpoint needs",
+                "`criu check`, which tries what every checkpoint needs. It fails where that fails, and where CRIU hangs or cannot be asked",
                 "what it finds missing here would be missing in the middle of a migration",
                 "read what it says; most often CRIU is too old for the kernel: `transship provision HOST`",
             ),
@@ -79,6 +79,12 @@ fn works(subject: &Subject<'_>) -> Outcome {
     if subject.facts.criu.is_none() {
         return Outcome::skip("CRIU is not installed");
     }
+    if let Some(why) = subject.criu.and_then(|criu| criu.unanswered.as_ref()) {
+        return Outcome::fail("CRIU does not answer")
+            .found(why)
+            .fix("criu check -v4")
+            .fix(subject.provision());
+    }
     let Some(check) = subject.criu.and_then(|criu| criu.check.as_ref()) else {
         return Outcome::skip("CRIU was not asked");
     };
@@ -130,6 +136,19 @@ const HARMFUL: [&str; 5] = [
     "page-server",
 ];
 
+/// The command that takes a line out of a file.
+fn without(line: &str, path: &str) -> String {
+    let mut pattern = String::new();
+    for letter in line.chars() {
+        if "/.*[]^$\\".contains(letter) {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    let script = format!("/^[[:space:]]*{pattern}[[:space:]]*$/d");
+    format!("sed -i {} {path}", host::quote(&script))
+}
+
 fn configuration(subject: &Subject<'_>) -> Outcome {
     let Some(criu) = &subject.facts.criu else {
         return Outcome::skip("CRIU is not installed");
@@ -143,7 +162,7 @@ fn configuration(subject: &Subject<'_>) -> Outcome {
         if let Some(line) = harmful {
             return Outcome::warn("CRIU's configuration contradicts a migration")
                 .found(format!("{path} has `{line}`"))
-                .fix(format!("sed -i '/{line}/d' {path}"));
+                .fix(without(line, path));
         }
     }
     Outcome::ok(if criu.configuration.is_empty() {

@@ -1,30 +1,13 @@
 //! Whether there is an engine; Docker and runc.
 
+use super::table;
 use crate::check::catalogue::{Check, meta};
 use crate::check::subject::Subject;
-use crate::check::verdict::{Group, Outcome, Status};
+use crate::check::verdict::{Group, Outcome};
 use semver::Version;
-use serde::Deserialize;
 
 /// What Docker's versions can do; its form is checked by the tests.
 const DOCKER: &str = include_str!("../../../data/docker.toml");
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    range: Vec<Range>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Range {
-    from: String,
-    status: String,
-    sentence: String,
-    why: Option<String>,
-    fix: Option<String>,
-    source: String,
-}
 
 pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
     let mut docker_version = meta(
@@ -35,12 +18,7 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
         "checkpoints are experimental in Docker, and broke and were mended several times",
         "install a version that works: `transship provision HOST`",
     );
-    docker_version.source = ranges()
-        .into_iter()
-        .map(|range| format!("From {}: {}.", range.from, range.source))
-        .collect::<Vec<_>>()
-        .join("\n")
-        .into();
+    docker_version.source = table::sources(DOCKER).into();
     vec![
         Check::new(
             meta(
@@ -145,11 +123,6 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
     ]
 }
 
-fn ranges() -> Vec<Range> {
-    let table: Table = toml::from_str(DOCKER).expect("data/docker.toml is read by the tests");
-    table.range
-}
-
 fn present(subject: &Subject<'_>) -> Outcome {
     match (subject.docker(), subject.podman()) {
         (Some(docker), Some(podman)) => Outcome::ok(format!(
@@ -176,37 +149,9 @@ fn present(subject: &Subject<'_>) -> Outcome {
 }
 
 fn docker_version_check(subject: &Subject<'_>) -> Outcome {
-    let Some(docker) = subject.docker() else {
-        return Outcome::skip("there is no Docker daemon that answers");
-    };
-    let Some(version) = &docker.version else {
-        return Outcome::skip(format!("the version {} is not understood", docker.text));
-    };
-    let ranges = ranges();
-    let range = ranges
-        .iter()
-        .rfind(|range| host::version::lenient(&range.from).is_some_and(|from| from <= *version));
-    let Some(range) = range else {
-        return Outcome::skip(format!("nothing is known of Docker {}", docker.text));
-    };
-    let sentence = format!("Docker {} {}", docker.text, range.sentence);
-    let outcome = match status(range) {
-        Status::Fail => Outcome::fail(sentence),
-        Status::Warn => Outcome::warn(sentence),
-        Status::Ok | Status::Skip => return Outcome::ok(sentence),
-    };
-    let outcome = outcome.found(format!("Docker {}", docker.text));
-    match (&range.why, &range.fix) {
-        (Some(why), Some(fix)) => outcome.because(why).fix(fix),
-        _ => outcome,
-    }
-}
-
-fn status(range: &Range) -> Status {
-    match range.status.as_str() {
-        "fail" => Status::Fail,
-        "warn" => Status::Warn,
-        _ => Status::Ok,
+    match subject.docker() {
+        None => Outcome::skip("there is no Docker daemon that answers"),
+        Some(docker) => table::judge(DOCKER, "Docker", &docker.text, docker.version.as_ref()),
     }
 }
 
@@ -284,7 +229,7 @@ fn docker_cgroup(subject: &Subject<'_>) -> Outcome {
                 .found(format!(
                     "Docker says v{used}, /sys/fs/cgroup says v{number}"
                 ))
-                .fix("restart Docker")
+                .fix("systemctl restart docker || service docker restart")
         }
         _ => Outcome::ok(format!(
             "Docker uses cgroup v{number}{}",
@@ -365,28 +310,4 @@ fn runc_exec(subject: &Subject<'_>) -> Outcome {
     Outcome::ok(format!(
         "exec works in containers that runc {version} restored"
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_is_in_order_and_explains_what_it_blames() {
-        let ranges = ranges();
-        let versions: Vec<Version> = ranges
-            .iter()
-            .map(|range| host::version::lenient(&range.from).unwrap())
-            .collect();
-        assert!(versions.is_sorted());
-        for range in &ranges {
-            assert!(
-                ["ok", "warn", "fail"].contains(&range.status.as_str()),
-                "{}",
-                range.from
-            );
-            assert_eq!(range.status == "ok", range.why.is_none(), "{}", range.from);
-            assert_eq!(range.why.is_none(), range.fix.is_none(), "{}", range.from);
-        }
-    }
 }

@@ -228,7 +228,7 @@ fn judge(subject: &Subject<'_>, feature: &str, without: Without) -> Outcome {
     match (found, without) {
         (Feature::Supported, _) => Outcome::ok(format!("{feature} is there")),
         (Feature::Unknown, _) => Outcome::skip(format!("this CRIU does not know {feature}")),
-        (Feature::NotJudged, _) => Outcome::skip("CRIU does not start, see criu.works"),
+        (Feature::NotJudged, _) => Outcome::skip("CRIU does not start or answer, see criu.works"),
         (Feature::TimedOut, _) => Outcome::warn(format!("CRIU did not answer about {feature}"))
             .found("no answer within 30 seconds")
             .fix(format!("criu check --feature {feature} -v4")),

@@ -84,7 +84,7 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
                 "kernel.userfaultfd",
                 Group::Kernel,
                 "The kernel can hand in missing memory later",
-                "CRIU's features uffd and uffd-noncoop, else CONFIG_USERFAULTFD. It warns where they are missing",
+                "CRIU's features uffd and uffd-noncoop, else CONFIG_USERFAULTFD. It warns where they are missing, and where vm.unprivileged_userfaultfd is 0 and root has no CAP_SYS_PTRACE",
                 "post-copy (CRIU's lazy pages) starts the program before its memory has come; modes copy and tarball do not need it",
                 "use mode copy, or a kernel with CONFIG_USERFAULTFD=y (Linux 4.11 or later)",
             ),
@@ -100,6 +100,17 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
                 "`sysctl -w fs.pipe-max-size=16777216`",
             ),
             pipe_max_size,
+        ),
+        Check::new(
+            meta(
+                "kernel.ptrace-scope",
+                Group::Kernel,
+                "Processes may be traced",
+                "kernel.yama.ptrace_scope. It fails at 3, where not even root may, and warns at 2 where root has no CAP_SYS_PTRACE",
+                "CRIU stops processes and reads them by tracing",
+                "`sysctl -w kernel.yama.ptrace_scope=1`; 3 can only be taken back by a reboot",
+            ),
+            ptrace_scope,
         ),
         Check::new(
             meta(
@@ -236,6 +247,13 @@ fn userfaultfd(subject: &Subject<'_>) -> Outcome {
         Some(Feature::Missing) => Some(false),
         _ => None,
     };
+    if subject.sysctl("vm.unprivileged_userfaultfd") == Some(0)
+        && subject.has_capability("CAP_SYS_PTRACE") == Some(false)
+    {
+        return Outcome::warn("memory cannot be handed in later, so post-copy is not possible")
+            .found("vm.unprivileged_userfaultfd is 0, and root has no CAP_SYS_PTRACE")
+            .fix("sysctl -w vm.unprivileged_userfaultfd=1");
+    }
     match (
         good("uffd"),
         good("uffd-noncoop"),
@@ -276,6 +294,24 @@ fn pipe_max_size(subject: &Subject<'_>) -> Outcome {
             size(limit)
         )),
         None => Outcome::skip("root's capabilities are not known"),
+    }
+}
+
+fn ptrace_scope(subject: &Subject<'_>) -> Outcome {
+    if subject.facts.sysctls.is_empty() {
+        return Outcome::skip("/proc/sys could not be read");
+    }
+    match subject.sysctl("kernel.yama.ptrace_scope") {
+        Some(3) => Outcome::fail("nobody may trace a process here")
+            .found("kernel.yama.ptrace_scope is 3")
+            .fix("sed -i '/ptrace_scope/d' /etc/sysctl.conf /etc/sysctl.d/*.conf; reboot"),
+        Some(2) if subject.has_capability("CAP_SYS_PTRACE") == Some(false) => {
+            Outcome::warn("root may not trace processes here")
+                .found("kernel.yama.ptrace_scope is 2, and root has no CAP_SYS_PTRACE")
+                .fix("sysctl -w kernel.yama.ptrace_scope=1")
+        }
+        Some(scope) => Outcome::ok(format!("root may trace processes (ptrace_scope {scope})")),
+        None => Outcome::ok("root may trace processes"),
     }
 }
 

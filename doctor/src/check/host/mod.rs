@@ -9,11 +9,13 @@ mod podman;
 mod security;
 mod space;
 mod system;
+mod table;
 
 use super::catalogue::Check;
 use super::subject::Subject;
 
 pub use kernel::memory_is_tracked;
+pub(super) use system::read;
 
 /// All checks of one host but the rules about known faults, which are data.
 pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {

@@ -1,12 +1,26 @@
 //! Podman and its OCI runtime.
 
+use super::table;
 use crate::check::catalogue::{Check, meta};
 use crate::check::subject::Subject;
 use crate::check::verdict::{Group, Outcome};
 use semver::Version;
 
+/// What Podman's versions can do; its form is checked by the tests.
+const PODMAN: &str = include_str!("../../../data/podman.toml");
+
 pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
+    let mut version = meta(
+        "engine.podman-version",
+        Group::Engine,
+        "This version of Podman checkpoints and restores",
+        "its version against a table of what each one can do",
+        "checkpoints came to Podman in steps",
+        "upgrade Podman: `transship provision HOST`",
+    );
+    version.source = table::sources(PODMAN).into();
     vec![
+        Check::new(version, podman_version),
         Check::new(
             meta(
                 "engine.podman",
@@ -52,6 +66,14 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
             podman_cgroup,
         ),
     ]
+}
+
+fn podman_version(subject: &Subject<'_>) -> Outcome {
+    let Some(podman) = subject.podman() else {
+        return Outcome::skip("there is no Podman that works");
+    };
+    let text = podman.text.as_deref().unwrap_or_default();
+    table::judge(PODMAN, "Podman", text, podman.version.as_ref())
 }
 
 fn podman(subject: &Subject<'_>) -> Outcome {

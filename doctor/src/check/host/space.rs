@@ -46,6 +46,17 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
             ),
             leftovers,
         ),
+        Check::new(
+            meta(
+                "leftovers.mounts",
+                Group::Leftovers,
+                "No mounts are left of a CRIU that is gone",
+                "the mount table, while no criu runs: what CRIU mounts for itself (.criu.cgyard, .criu.mntns, crtools-proc)",
+                "CRIU takes its mounts away at the end; those of one that was killed hold control groups and file systems, which can then not be removed",
+                "`umount -l` each of them",
+            ),
+            mounts,
+        ),
     ]
 }
 
@@ -110,4 +121,18 @@ fn leftovers(subject: &Subject<'_>) -> Outcome {
     Outcome::warn("earlier migrations left something behind")
         .found(found)
         .fix("migrate the container again: transship says how to bring it back and what to remove")
+}
+
+fn mounts(subject: &Subject<'_>) -> Outcome {
+    let mounts = &subject.facts.leftovers.mounts;
+    if mounts.is_empty() {
+        return Outcome::ok("no mounts of CRIU are left");
+    }
+    // What lies in another goes first.
+    let mut innermost: Vec<&String> = mounts.iter().collect();
+    innermost.sort_by_key(|mount| std::cmp::Reverse(mount.len()));
+    let quoted: Vec<_> = innermost.iter().map(|mount| host::quote(mount)).collect();
+    Outcome::warn("mounts of a CRIU that is gone are left")
+        .found(list(mounts))
+        .fix(format!("umount -l {}", quoted.join(" ")))
 }

@@ -82,6 +82,17 @@ pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
         ),
         Check::new(
             meta(
+                "system.facts",
+                Group::System,
+                "What the host says of itself can be read",
+                "whether a parser of transship's broke down on what a program or a file of the host said. It warns where one did; the rest is judged",
+                "checks that hang on such a part take it for missing",
+                "report it, with the output of `transship doctor --json`",
+            ),
+            |subject: &Subject<'_>| read(&subject.facts.broken),
+        ),
+        Check::new(
+            meta(
                 "system.tools",
                 Group::System,
                 "tar, gzip and sha256sum are installed",
@@ -179,6 +190,14 @@ fn capabilities(subject: &Subject<'_>) -> Outcome {
             .fix("give root the capability, or live with it: kernel.pipe-max-size says whether post-copy is safe without it");
     }
     Outcome::ok("root has the capabilities that CRIU needs")
+}
+
+/// What is said of parts of a probe whose parsers broke down.
+pub(in crate::check) fn read(broken: &[String]) -> Outcome {
+    if broken.is_empty() {
+        return Outcome::ok("what the host says of itself can be read");
+    }
+    Outcome::warn("a parser broke down, which is a mistake in transship").found(list(broken))
 }
 
 fn tools(subject: &Subject<'_>) -> Outcome {

@@ -105,7 +105,7 @@ pub(super) fn checks<'p>() -> Vec<Check<Pair<'p>>> {
                 "The destination's processor has every instruction of the source's",
                 "the flags of both processors, as far as they stand for instructions. It fails where CRIU would refuse, and warns for newer instructions that CRIU does not compare. More flags on the destination do no harm",
                 "programs choose instructions when they start, and end with an illegal instruction where those are missing",
-                "choose another destination, or give both virtual machines the same lower CPU model and start the container again; or start it with the feature masked (GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F,...)",
+                "choose another destination, or give both virtual machines the same lower CPU model and start the container again; or start it with the feature masked (GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F, the others after a comma)",
             ),
             features,
         ),
@@ -125,7 +125,7 @@ pub(super) fn checks<'p>() -> Vec<Check<Pair<'p>>> {
                 "pair.cpu-criu",
                 Group::Pair,
                 "CRIU on the destination accepts the source's processor",
-                "`criu cpuinfo check` on the destination with what `criu cpuinfo dump` wrote on the source",
+                "`criu cpuinfo check` on the destination with what `criu cpuinfo dump` wrote on the source. It fails where CRIU refuses, and warns where it does not answer",
                 "it is the judgement that a restore would meet",
                 "see pair.cpu-features and pair.cpu-state for the cause",
             ),
@@ -208,8 +208,16 @@ fn state(pair: &Pair<'_>) -> Outcome {
 }
 
 fn criu(pair: &Pair<'_>) -> Outcome {
-    let Some(judgement) = pair.cpu else {
-        return Outcome::skip("CRIU on the destination was not asked");
+    let judgement = match pair.cpu {
+        None => return Outcome::skip("CRIU on the destination was not asked"),
+        Some(Err(why)) => {
+            return Outcome::warn(
+                "CRIU on the destination did not answer about the source's processor",
+            )
+            .found(why)
+            .fix("criu cpuinfo check -v4");
+        }
+        Some(Ok(judgement)) => judgement,
     };
     if judgement.good {
         return Outcome::ok("CRIU on the destination accepts the source's processor");

@@ -53,6 +53,17 @@ pub(super) fn checks<'p>() -> Vec<Check<Pair<'p>>> {
         ),
         Check::new(
             meta(
+                "pair.podman-version",
+                Group::Pair,
+                "Both Podman versions go together",
+                "both versions, and what makes their networks. It warns where the major versions or the network backends differ",
+                "the mounts that Podman makes in every container are part of a checkpoint and change with its versions; netavark and CNI give addresses in different ways",
+                "install the same version on both: `transship provision SOURCE DESTINATION`",
+            ),
+            podman,
+        ),
+        Check::new(
+            meta(
                 "pair.podman-runtime",
                 Group::Pair,
                 "Both Podmans use the same OCI runtime",
@@ -153,6 +164,34 @@ fn storage(pair: &Pair<'_>) -> Outcome {
         )),
         _ => Outcome::skip("Docker does not answer on both"),
     }
+}
+
+fn podman(pair: &Pair<'_>) -> Outcome {
+    let (Some(from), Some(to)) = (pair.source.podman(), pair.destination.podman()) else {
+        return Outcome::skip("Podman does not work on both");
+    };
+    let (Some(a), Some(b)) = (&from.version, &to.version) else {
+        return Outcome::skip("one version of Podman is not understood");
+    };
+    let (source, destination) = (pair.source.name, pair.destination.name);
+    if a.major != b.major {
+        return Outcome::warn("the Podman versions differ")
+            .found(format!("{a} on {source}, {b} on {destination}"));
+    }
+    if let (Some(one), Some(other)) = (&from.network_backend, &to.network_backend)
+        && one != other
+    {
+        return Outcome::warn("the Podmans make their networks with different programs")
+            .found(format!("{one} on {source}, {other} on {destination}"))
+            .fix(format!(
+                "on one of them, after its containers are gone: set `network_backend = \"{one}\"` in /etc/containers/containers.conf"
+            ));
+    }
+    Outcome::ok(if a == b {
+        format!("Podman {a} on both")
+    } else {
+        format!("Podman {a} and {b} go together")
+    })
 }
 
 fn podman_runtime(pair: &Pair<'_>) -> Outcome {

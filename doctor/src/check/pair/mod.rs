@@ -20,8 +20,8 @@ pub struct Pair<'a> {
     pub link: Option<Link>,
     /// What CRIU on the destination says of the source's processor
     /// ([`host::facts::criu::judge_cpu`] with the image of the source's
-    /// [`CpuInfo`](host::facts::criu::CpuInfo)).
-    pub cpu: Option<&'a Judgement>,
+    /// [`CpuInfo`](host::facts::criu::CpuInfo)), or why it did not answer; `None` where it was not asked.
+    pub cpu: Option<Result<&'a Judgement, &'a str>>,
 }
 
 /// All checks of a pair.

@@ -104,6 +104,17 @@ pub(super) fn checks<'p>() -> Vec<Check<Pair<'p>>> {
         ),
         Check::new(
             meta(
+                "pair.io-uring",
+                Group::Pair,
+                "Programs may use io_uring on the destination as on the source",
+                "kernel.io_uring_disabled on both. It warns where the destination forbids more",
+                "a program that asks for io_uring after the move is refused, though it was not before; open rings cannot be moved at all (container.kernel-objects)",
+                "`sysctl -w kernel.io_uring_disabled=0` on the destination, if its programs need it",
+            ),
+            io_uring,
+        ),
+        Check::new(
+            meta(
                 "pair.clock",
                 Group::Pair,
                 "The hosts' clocks agree",
@@ -313,6 +324,20 @@ fn selinux(pair: &Pair<'_>) -> Outcome {
             }
         )),
     }
+}
+
+fn io_uring(pair: &Pair<'_>) -> Outcome {
+    let forbidden = |subject: &Subject<'_>| subject.sysctl("kernel.io_uring_disabled").unwrap_or(0);
+    let (from, to) = (forbidden(&pair.source), forbidden(&pair.destination));
+    if to > from {
+        return Outcome::warn("the destination forbids io_uring, and the source does not").found(
+            format!(
+                "kernel.io_uring_disabled is {from} on {}, {to} on {}",
+                pair.source.name, pair.destination.name
+            ),
+        );
+    }
+    Outcome::ok("the destination allows io_uring as the source does")
 }
 
 fn clock(pair: &Pair<'_>) -> Outcome {
