@@ -88,19 +88,21 @@ fn it_is_one_round_trip_for_facts_and_one_for_criu() {
 }
 
 /// All that a host has on disk and in memory: names, kinds, sizes, times, modes, owners, and hashes where it is quick.
-const STATE: &str = "for folder in / /run /tmp /dev/shm /var/lib/docker; do \
+const STATE: &str = "for folder in / /run /tmp /dev/shm /var/lib/docker /var/lib/containers; do \
      find $folder -xdev \\( -path /proc -o -path /sys -o -path /var/log \\) -prune -o -printf '%p %y %s %T@ %m %U\\n'; \
      done 2>/dev/null | sort -u; \
      find /etc /root /tmp /run -xdev -type f -size -1000k -exec sha256sum {} + 2>/dev/null | sort; \
-     docker ps -aq; podman ps -aq 2>/dev/null; iptables-save | grep -v '^#' | sed 's/\\[[0-9:]*\\]//'; cat /proc/self/mounts";
+     docker ps -aq; [ -e /var/lib/containers/storage ] && podman ps -aq 2>/dev/null; iptables-save | grep -v '^#' | sed 's/\\[[0-9:]*\\]//'; cat /proc/self/mounts";
 
 /// What others change while the doctor looks: folders in memory in which CRIU's own checks make and remove files, CRIU's
 /// cache, and what sshd tells of each login.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "/run d",
     "/tmp d",
     "/dev/shm d",
     "/run/criu.kdat",
+    // Each command of Podman's writes its number there, the one above among them.
+    "/storage/storage.lock",
     "/run/motd.dynamic",
     // Docker removes those of ended containers up to a minute later.
     "/run/docker/netns",
@@ -149,6 +151,26 @@ fn the_doctor_changes_nothing() {
 }
 
 #[test]
+fn the_doctor_changes_nothing_where_no_engine_ran_before() {
+    let Some((lab, _turn)) = lab() else { return };
+    // As after the installation: Podman has no store yet, and only CRIU has written its cache.
+    lab.ok(
+        "b",
+        "podman rm -fa -t 0 >/dev/null 2>&1; umount /var/lib/containers/storage/overlay 2>/dev/null; \
+         rm -rf /var/lib/containers/storage /run/containers /run/libpod /run/crun /run/runc /run/lock/netavark.lock /dev/shm/libpod_lock; \
+         criu check",
+    );
+    // It has answered once, so that sshd has written what it writes at a login.
+    lab.run(&["doctor", "hardware", "b"]).expect(0);
+    let before = state(lab, "b");
+    let document = lab.run(&["--json", "doctor", "b"]).expect(0).json();
+    let (status, text) = super::of(&document["hosts"][0], "engine.podman");
+    assert_eq!(status, "ok", "{text}");
+    let changed = differences(&before, &state(lab, "b"));
+    assert!(changed.is_empty(), "{changed:#?}");
+}
+
+#[test]
 fn the_doctor_works_where_everything_is_read_only() {
     let Some((lab, _turn)) = lab() else { return };
     start(lab, "dread", "", "idle");
@@ -161,13 +183,18 @@ fn the_doctor_works_where_everything_is_read_only() {
     );
     // In a namespace of its own every mount is read-only; only the sockets of the engines still answer.
     let script = "mount --make-rprivate / && \
-         for at in $(cut -d' ' -f2 /proc/self/mounts | grep -v ^/proc); do mount -o remount,bind,ro \"$at\" 2>/dev/null; done; \
-         if touch /root/x /tmp/x /run/x /etc/x /var/lib/docker/x /dev/shm/x 2>/dev/null; then exit 9; fi; \
+         for at in $(cut -d' ' -f2 /proc/self/mounts | grep -v ^/proc); do mount -o remount,bind,ro \"$at\" || exit 8; done; \
+         for at in / /root /tmp /run /etc /var/lib/docker /var/lib/containers /dev/shm /sys/fs/cgroup/pids; do \
+         if touch $at/x || ! [ -d $at ]; then exit 9; fi; done; \
          /root/transship --json doctor local --container dread";
+    lab.run(&["doctor", "a"]).expect(0);
+    let before = state(lab, "a");
     let ran = lab.sh(
         "a",
         &format!("unshare -m sh -c '{}'", script.replace('\'', "'\\''")),
     );
+    let changed = differences(&before, &state(lab, "a"));
+    assert!(changed.is_empty(), "{changed:#?}");
     lab.ok("a", "rm /root/transship");
     let document = ran.expect(0).json();
     for report in [&document["hosts"][0], &document["container"]] {

@@ -238,6 +238,9 @@ leftovers() {
 			ls -1A "$folder" | sed "s,^,entry $folder/,"
 		fi
 	done
+	# What CRIU mounts for itself while it works, in /tmp or in its work folder.
+	if command -v pidof >/dev/null 2>&1 && pidof criu >/dev/null 2>&1; then return 0; fi
+	sed -n -E 's,^[^ ]+ ([^ ]*/\.?criu\.(cgyard|mntns|cg)[^ ]*|[^ ]*/criu-root|[^ ]*/crtools-proc\.[^ ]*|[^ ]*/[^ /]*\.criu\.cg[^ ]*) .*,mount \1,p' /proc/self/mounts
 	return 0
 }
 
@@ -250,7 +253,11 @@ versions() {
 }
 
 version() {
-	text=$(limited "$1" --version 2>&1)
+	# crun makes the folder of its containers for any question but this one.
+	case $1 in
+	crun) text=$(limited crun --root /proc --version 2>&1) ;;
+	*) text=$(limited "$1" --version 2>&1) ;;
+	esac
 	status=$?
 	printf '%s\n' "$text" | sed -n 1,6p
 	return "$status"
@@ -273,11 +280,28 @@ engines() {
 		if [ -r /etc/docker/daemon.json ]; then section docker.daemon-json cat /etc/docker/daemon.json; fi
 	fi
 	if has podman; then
-		text=$(limited podman info --format json 2>&1)
+		text=$(podman_info 2>&1)
 		status=$?
 		section podman.info said
 		podman_root=$(printf '%s\n' "$text" | sed -n -E 's/.*"graphRoot": "([^"]*)".*/\1/p')
 	fi
+}
+
+# The first question makes Podman set up its store. Where it has none, it is asked in a mount namespace that ends with the
+# answer, and sets one up in memory; what tells it of systemd is put in its place.
+podman_info() {
+	if [ "$(id -u)" != 0 ] || [ -e /var/lib/containers/storage ] ||
+		grep -qs '^[[:space:]]*graphroot' /etc/containers/storage.conf; then
+		limited podman info --format json
+		return
+	fi
+	limited unshare -m sh -c '
+		systemd=/run/systemd/system
+		[ -d "$systemd" ] || systemd=/run
+		store=/var/lib/containers
+		[ -d "$store" ] || store=/var/lib
+		for folder in /run /dev/shm "$store"; do mount -t tmpfs none "$folder" || exit 125; done
+		mkdir -p "$systemd" && podman info --format json'
 }
 
 said() {
