@@ -116,6 +116,11 @@ fn faults() -> Vec<Fault> {
         ("security.apparmor", vec![("begin lsm\n", "begin lsm\napparmor Y\napparmor_parser AppArmor parser version 4.0.1\n"), docker("\"Version\":\"25.0.5\",\"ApiVersion\":\"1.45\",\"MinAPIVersion\"")], Warn, "AppArmor 4.0.1 with Docker 25.0.5"),
         ("security.selinux", vec![("begin lsm\n", "begin lsm\nselinux Enforcing\n"), ("begin packages\n", "begin packages\ncontainer-selinux 2.170.0-1.el8\n")], Warn, "2.170.0"),
         ("space.memory", vec![("MemAvailable:   ", "MemAvailable: 9000 kB\nMemOther: ")], Warn, "8.8 MiB"),
+        ("engine.podman-version", vec![("\"Version\": \"5.4.2\"", "\"Version\": \"1.2.0\"")], Warn, "keeps its checkpoints"),
+        ("engine.podman-version", vec![("\"Version\": \"5.4.2\"", "\"Version\": \"4.3.1\"")], Ok, "on another host"),
+        ("kernel.ptrace-scope", vec![("fs/pipe-max-size:16777216", "fs/pipe-max-size:16777216\nkernel/yama/ptrace_scope:3")], Fail, "nobody may trace"),
+        ("kernel.ptrace-scope", vec![("fs/pipe-max-size:16777216", "fs/pipe-max-size:16777216\nkernel/yama/ptrace_scope:2")], Ok, "ptrace_scope 2"),
+        ("leftovers.mounts", vec![("begin leftovers\n", "begin leftovers\nmount /tmp/.criu.cgyard.aB\nmount /tmp/.criu.cgyard.aB/cpu\n")], Warn, "/tmp/.criu.cgyard.aB/cpu"),
         ("leftovers.migrations", vec![("begin leftovers\n", "begin leftovers\nfolder /run/transship\nentry /run/transship/m-1\n")], Warn, "/run/transship/m-1"),
     ]
 }
@@ -149,6 +154,7 @@ fn every_check_of_a_host_has_been_seen_good_and_bad() {
             "criu.feature-",
             "criu.works",
             "criu.cache",
+            "system.facts",
             "space.disk",
             "kernel.soft-dirty",
         ];
@@ -330,6 +336,73 @@ fn a_criu_that_does_not_end_says_so() {
     assert_eq!(
         report.verdict("criu.works").unwrap().fix,
         ["criu check -v4", "transship provision root@a"]
+    );
+}
+
+#[test]
+fn a_parser_that_broke_down_is_told() {
+    let mut facts = Facts::parse(TRIXIE);
+    let report = judged(TRIXIE, &[]);
+    expect(&report, "system.facts", Ok, "can be read");
+    facts.broken = vec!["lscpu".to_owned()];
+    let subject = Subject {
+        name: "root@a",
+        facts: &facts,
+        criu: None,
+    };
+    let report = doctor::check::host(&subject);
+    expect(&report, "system.facts", Warn, "lscpu");
+}
+
+#[test]
+fn a_criu_that_hangs_or_cannot_be_asked_is_no_all_clear() {
+    // The probe ends where a call hangs.
+    let at = TRIXIE_CRIU.find("end feature.uffd 0").unwrap();
+    let mark = TRIXIE_CRIU[..at].rsplit('\n').next().unwrap();
+    let hung = format!("{}{}", &TRIXIE_CRIU[..at], "end feature.uffd 124\n");
+    assert!(mark.starts_with("@@"));
+    let lost = host::HostError::Lost {
+        host: "root@a".to_owned(),
+        doing: "sh -s transship-criu".to_owned(),
+        why: "end of file".to_owned(),
+    };
+    for (criu, says) in [
+        (
+            CriuCheck::parse(&hung),
+            "`criu check --feature uffd` did not end in time",
+        ),
+        (CriuCheck::failed(&lost), "the connection was lost"),
+    ] {
+        let facts = Facts::parse(TRIXIE);
+        let subject = Subject {
+            name: "root@a",
+            facts: &facts,
+            criu: Some(&criu),
+        };
+        let report = doctor::check::host(&subject);
+        expect(&report, "criu.works", Fail, says);
+        expect(&report, "criu.feature-mnt-id", Skip, "see criu.works");
+    }
+}
+
+#[test]
+fn a_line_of_a_configuration_is_taken_out_by_a_command_that_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("runc.conf");
+    let line = "images-dir /tmp/it's [a] $place/*";
+    let config = format!(
+        "begin criu-files\nfile {}\n: {line}\n",
+        file.to_str().unwrap()
+    );
+    let report = judged(TRIXIE, &[("begin criu-files\n", &config)]);
+    expect(&report, "criu.configuration", Warn, line);
+    std::fs::write(&file, format!("tcp-established\n  {line} \n{line}/more\n")).unwrap();
+    let fix = &report.verdict("criu.configuration").unwrap().fix[0];
+    let ran = std::process::Command::new("sh").args(["-c", fix]).status();
+    assert!(ran.unwrap().success(), "{fix}");
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        format!("tcp-established\n{line}/more\n")
     );
 }
 

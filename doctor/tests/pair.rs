@@ -49,7 +49,7 @@ fn pair_of(
             criu: criu.map(|(_, to)| to),
         },
         link,
-        cpu,
+        cpu: cpu.map(Result::Ok),
     })
 }
 
@@ -102,6 +102,12 @@ const CASES: &[Case] = &[
     (&[], &[("\"Version\":\"26.1.5+dfsg1\",\"ApiVersion\":\"1.45\",\"MinAPIVersion\"", "\"Version\":\"28.5.2\",\"ApiVersion\":\"1.45\",\"MinAPIVersion\"")], "pair.docker-version", Warn, "28.5.2 on root@b"),
     (&[], &[OTHER], "pair.docker-storage", Ok, "overlay2"),
     (&[], &[("\"Driver\":\"overlay2\"", "\"Driver\":\"vfs\"")], "pair.docker-storage", Warn, "vfs on root@b"),
+    (&[], &[OTHER], "pair.podman-version", Ok, "5.4.2 on both"),
+    (&[], &[("\"Version\": \"5.4.2\"", "\"Version\": \"4.3.1\"")], "pair.podman-version", Warn, "4.3.1 on root@b"),
+    (&[], &[("\"networkBackend\": \"netavark\"", "\"networkBackend\": \"cni\"")], "pair.podman-version", Warn, "cni on root@b"),
+    (&[], &[OTHER], "pair.io-uring", Ok, ""),
+    (&[], &[("io_uring_disabled:0", "io_uring_disabled:2")], "pair.io-uring", Warn, "2 on root@b"),
+    (&[("io_uring_disabled:0", "io_uring_disabled:2")], &[], "pair.io-uring", Ok, ""),
     (&[], &[OTHER], "pair.podman-runtime", Ok, "crun"),
     (&[], &[("\"name\": \"crun\"", "\"name\": \"runc\"")], "pair.podman-runtime", Warn, "runc on root@b"),
 ];
@@ -170,6 +176,23 @@ fn criu_measures_the_state_and_judges() {
     expect(&same, "pair.cpu-state", Ok, "2432 bytes");
     let other = pair_of(&facts, &facts, Some((&here, &less)), None, None);
     expect(&other, "pair.cpu-state", Fail, "root@b: 832 bytes");
+
+    let silent = "root@b: `criu cpuinfo check` did not end within 30 s";
+    let report = doctor::check::pair(&Pair {
+        source: Subject {
+            name: "root@a",
+            facts: &facts,
+            criu: None,
+        },
+        destination: Subject {
+            name: "root@b",
+            facts: &facts,
+            criu: None,
+        },
+        link: None,
+        cpu: Some(Err(silent)),
+    });
+    expect(&report, "pair.cpu-criu", Warn, "did not end within 30 s");
 
     let refused = Judgement {
         good: false,

@@ -57,9 +57,38 @@ pub fn ids(report: &Report, status: Status) -> Vec<&str> {
         .collect()
 }
 
+/// Words that stand for what the user has to fill in.
+const PLACEHOLDERS: [&str; 9] = [
+    "SOURCE",
+    "DESTINATION",
+    "FOLDER",
+    "HOST",
+    "CONTAINER",
+    "IMAGE",
+    "SUBNET",
+    "NEW",
+    "...",
+];
+
+/// Asserts that every fix of a report can be pasted as it stands.
+#[track_caller]
+fn can_be_pasted(report: &Report) {
+    for verdict in report.verdicts() {
+        for fix in &verdict.fix {
+            let mut words = fix.split(|c: char| !(c.is_ascii_alphabetic() || "._-".contains(c)));
+            assert!(
+                !words.any(|word| PLACEHOLDERS.contains(&word)),
+                "{fix:?} of {} cannot be pasted",
+                verdict.id
+            );
+        }
+    }
+}
+
 /// Asserts a verdict's status and that what it says holds a text; a bad verdict has all three parts.
 #[track_caller]
 pub fn expect(report: &Report, id: &str, status: Status, says: &str) {
+    can_be_pasted(report);
     let verdict = report
         .verdict(id)
         .unwrap_or_else(|| panic!("no check {id}"));

@@ -34,6 +34,9 @@ probe() {
 	if ! [ -d "/proc/$pid" ] || [ "$pid" = 0 ]; then return; fi
 	section mountinfo cat "/proc/$pid/mountinfo"
 	section locks cat /proc/locks
+	section networks networks "$1"
+	section size size "$1"
+	binds=$($limit "$engine" container inspect -f '{{range .Mounts}}{{if eq .Type "bind"}}{{.Destination}}{{"\n"}}{{end}}{{end}}' "$1")
 	for table in tcp tcp6 udp udp6 udplite raw raw6 icmp packet netlink unix; do
 		if [ -r "/proc/$pid/net/$table" ]; then section "net.$table" cat "/proc/$pid/net/$table"; fi
 	done
@@ -52,6 +55,35 @@ probe() {
 	section activity.last activity $pid $pids
 }
 
+# The networks that it is in, as the engine describes them.
+networks() {
+	names=$($limit "$engine" container inspect -f '{{range $name, $network := .NetworkSettings.Networks}}{{$name}} {{end}}' "$1")
+	if [ -n "$names" ]; then $limit "$engine" network inspect $names; fi
+}
+
+# What of it lies on the disk: the image in bytes, and in KiB the layer that it writes and its volumes.
+size() {
+	image=$($limit "$engine" container inspect -f '{{.Image}}' "$1")
+	printf 'image %s\n' "$($limit "$engine" image inspect -f '{{.Size}}' "$image")"
+	$limit "$engine" container inspect -f '{{.GraphDriver.Data.UpperDir}}{{range .Mounts}}{{if eq .Type "volume"}}{{"\n"}}{{.Source}}{{end}}{{end}}' "$1" |
+		while IFS= read -r folder; do
+			case $folder in
+			/*) printf 'folder %s\n' "$(${limit:+timeout -k 2 10} du -skx "$folder" 2>/dev/null | cut -f1)" ;;
+			esac
+		done
+}
+
+# Files of bind mounts that a process has mapped, and their sizes.
+mapped() {
+	sed -n 's,^[^/]* \(/.*\)$,\1,p' "/proc/$1/maps" | sort -u | while IFS= read -r file; do
+		printf '%s\n' "$binds" | while IFS= read -r bind; do
+			case $file in
+			"${bind:-/dev/null}"/* | "${bind:-/dev/null}") stat -L -c '%s|%F|%n' "/proc/$1/root$file" 2>/dev/null ;;
+			esac
+		done
+	done | sort -u
+}
+
 # Time, pages touched and time on a processor so far. grep reads a whole file at once.
 activity() {
 	printf 'page %s\n' "$(getconf PAGESIZE)"
@@ -67,6 +99,7 @@ process() {
 	section "process.$1.stat" stat -L -c '%n|%h|%b|%s|%F' /proc/"$1"/fd/*
 	section "process.$1.fdinfo" grep -H -E '^(inotify|fanotify|lock):?' -r "/proc/$1/fdinfo"
 	section "process.$1.maps" grep -E '\(deleted\)|/dev/|SYSV|hugepage|anon_inode' "/proc/$1/maps"
+	if [ -n "$binds" ]; then section "process.$1.mapped" mapped "$1"; fi
 	section "process.$1.memory" memory "$1"
 	section "process.$1.timers" cat "/proc/$1/timers"
 	section "process.$1.arch" cat "/proc/$1/arch_status"

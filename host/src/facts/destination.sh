@@ -14,6 +14,7 @@ probe() {
 	section engine command -v "$engine"
 	section name $limit "$engine" container inspect -f '{{.Id}}' "$3"
 	section image $limit "$engine" image inspect -f '{{.Id}}' "$image"
+	section published $limit "$engine" ps --format '{{.Names}} {{.Ports}}'
 	for table in tcp tcp6 udp udp6; do section "net.$table" cat "/proc/net/$table"; done
 	shift 4
 	number=0
@@ -23,7 +24,10 @@ probe() {
 		case $word in
 		path:*) section "path.$number" stat -L -c '%s|%F' "$what" ;;
 		network:*) section "network.$number" $limit "$engine" network inspect "$what" ;;
-		volume:*) section "volume.$number" $limit "$engine" volume inspect "$what" ;;
+		volume:*)
+			section "volume.$number" $limit "$engine" volume inspect "$what"
+			section "moved.$number" test -e "/var/lib/transship/moved/$what"
+			;;
 		esac
 	done
 }

@@ -29,6 +29,17 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
         ),
         Check::new(
             meta(
+                "container.huge-pages",
+                Group::Container,
+                "The destination has the huge pages that it uses",
+                "huge pages that its processes have or have mapped, and those that are free at the destination. It fails where there are too few",
+                "huge pages are set aside by hand, and a restore that finds none ends with `Cannot allocate memory`",
+                "`sysctl -w vm.nr_hugepages=NUMBER` on the destination",
+            ),
+            huge,
+        ),
+        Check::new(
+            meta(
                 "container.dirty-rate",
                 Group::Container,
                 "It is known how fast it changes its memory",
@@ -55,10 +66,10 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
 /// Bytes that a checkpoint would hold.
 fn bytes(inmate: &Inmate<'_>) -> Option<u64> {
     let processes = &inmate.container.processes;
-    (!processes.is_empty()).then(|| {
-        let each = processes.iter().map(|process| process.memory);
-        each.fold(0, u64::saturating_add)
-    })
+    // Huge pages that several have are one and the same in most programs.
+    let shared = processes.iter().map(|process| process.huge_shared).max()?;
+    let each = processes.iter().map(|process| process.memory);
+    Some(each.fold(shared, u64::saturating_add))
 }
 
 fn memory(inmate: &Inmate<'_>) -> Outcome {
@@ -83,6 +94,53 @@ fn memory(inmate: &Inmate<'_>) -> Outcome {
         )),
         None => Outcome::ok(format!("{} of memory to move", size(bytes))),
     }
+}
+
+fn huge(inmate: &Inmate<'_>) -> Outcome {
+    let processes = &inmate.container.processes;
+    if processes.is_empty() {
+        return Outcome::skip("the container does not run");
+    }
+    let own = processes.iter().map(|process| process.huge);
+    let shared = processes.iter().map(|process| process.huge_shared).max();
+    let had = own.fold(shared.unwrap_or(0), u64::saturating_add);
+    // What is mapped is promised, though it was not touched yet.
+    let promised = processes.iter().map(|process| {
+        let mappings = process.mappings.iter();
+        let huge = mappings.filter(|mapping| {
+            mapping.path.starts_with("/anon_hugepage") || mapping.path.starts_with("/dev/hugepages")
+        });
+        huge.fold(0_u64, |sum, mapping| sum.saturating_add(mapping.size))
+    });
+    let needed = had.max(promised.max().unwrap_or(0));
+    if needed == 0 {
+        return Outcome::ok("it uses no huge pages");
+    }
+    let Some((host, _)) = &inmate.destination else {
+        return Outcome::ok(format!("it uses {} of huge pages", size(needed)));
+    };
+    let Some(free) = host
+        .facts
+        .memory
+        .as_ref()
+        .and_then(|memory| memory.huge_free)
+    else {
+        return Outcome::skip("how many huge pages are free at the destination is not known");
+    };
+    let found = format!(
+        "{} of huge pages are in use, {} free on {}",
+        size(needed),
+        size(free),
+        host.name
+    );
+    if needed > free {
+        return Outcome::fail("the destination has too few huge pages").found(found).fix(format!(
+            "ssh {} 'sysctl -w vm.nr_hugepages=$(($(cat /proc/sys/vm/nr_hugepages) + {}))'   # pages of 2 MiB",
+            host::quote(host.name),
+            (needed - free).div_ceil(2 << 20)
+        ));
+    }
+    Outcome::ok(found)
 }
 
 fn dirty(inmate: &Inmate<'_>) -> Outcome {

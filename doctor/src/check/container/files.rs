@@ -214,7 +214,8 @@ fn is_usual(path: &str) -> bool {
         "/dev/console",
         "/dev/net/tun",
     ];
-    USUAL.contains(&path) || path.starts_with("/dev/pts/") || path.starts_with("/dev/shm/")
+    const FILES: [&str; 3] = ["/dev/pts/", "/dev/shm/", "/dev/hugepages/"];
+    USUAL.contains(&path) || FILES.iter().any(|folder| path.starts_with(folder))
 }
 
 fn mapped(inmate: &Inmate<'_>, which: impl Fn(&str) -> bool) -> Vec<String> {
@@ -352,31 +353,31 @@ fn locks(inmate: &Inmate<'_>) -> Outcome {
         .fix(inmate.switch_on("file-locks"))
 }
 
-/// Regular files that are open for a path below a bind mount: the host's path and the size.
+/// Regular files that are open or mapped for a path below a bind mount: the host's path and the size.
 pub(super) fn on_binds(container: &Container, inspected: &Inspected) -> Vec<(String, u64)> {
     let mounts = inspected.mounts();
     let binds: Vec<_> = mounts.iter().filter(|mount| mount.kind == "bind").collect();
     let mut found: Vec<(String, u64)> = Vec::new();
-    for file in container
-        .processes
-        .iter()
-        .flat_map(|process| &process.files)
-    {
-        if !file.kind.starts_with("regular") || file.links == Some(0) {
-            continue;
-        }
+    let opened = container.processes.iter().flat_map(|process| {
+        let files = process.files.iter();
+        let open = files.filter(|file| file.kind.starts_with("regular") && file.links != Some(0));
+        let open = open.map(|file| (file.target.as_str(), file.size));
+        let mapped = process.mapped.iter();
+        open.chain(mapped.map(|(path, size)| (path.as_str(), *size)))
+    });
+    for (path, size) in opened {
         // The innermost mount holds the file.
         let bind = binds
             .iter()
             .filter_map(|bind| {
-                let rest = file.target.strip_prefix(bind.destination.as_str())?;
+                let rest = path.strip_prefix(bind.destination.as_str())?;
                 (rest.is_empty() || rest.starts_with('/')).then_some((bind, rest))
             })
             .max_by_key(|(bind, _)| bind.destination.len());
         if let Some((bind, rest)) = bind {
             let path = format!("{}{rest}", bind.source);
             if !found.iter().any(|(known, _)| *known == path) {
-                found.push((path, file.size));
+                found.push((path, size));
             }
         }
     }

@@ -2,6 +2,8 @@
 
 mod cost;
 mod files;
+mod mounts;
+mod network;
 mod place;
 mod process;
 mod sockets;
@@ -47,7 +49,8 @@ pub fn place(name: &str, container: &Container, inspected: &Inspected) -> Place 
     };
     for mount in inspected.mounts() {
         match (mount.kind.as_str(), mount.volume) {
-            ("volume", Some(name)) => place.volumes.push(name),
+            // What nobody named is made anew with the container.
+            ("volume", Some(name)) if !mount.anonymous => place.volumes.push(name),
             ("bind", _) => place.paths.push(mount.source),
             _ => {}
         }
@@ -70,6 +73,8 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
     checks.extend(files::checks());
     checks.extend(sockets::checks());
     checks.extend(place::checks());
+    checks.extend(mounts::checks());
+    checks.extend(network::checks());
     checks.extend(cost::checks());
     checks
 }

@@ -4,6 +4,7 @@ use super::{Inmate, count, some, who};
 use crate::check::catalogue::{Check, meta};
 use crate::check::verdict::{Group, Outcome};
 use host::facts::container::Process;
+use semver::Version;
 use std::collections::BTreeSet;
 
 pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
@@ -18,6 +19,17 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "start it, or look for its name with `docker ps -a` or `podman ps -a`",
             ),
             running,
+        ),
+        Check::new(
+            meta(
+                "container.facts",
+                Group::Container,
+                "What is seen of it can be read",
+                "whether a parser of transship's broke down on what was seen of the container. It warns where one did; the rest is judged",
+                "checks that hang on such a part take it for missing",
+                "report it, with the output of `transship doctor --json`",
+            ),
+            |inmate: &Inmate<'_>| crate::check::host::read(&inmate.container.broken),
         ),
         Check::new(
             meta(
@@ -46,7 +58,7 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "container.terminal",
                 Group::Container,
                 "It has no terminal",
-                "the engine's description, and open terminals of processes. It warns where there is one",
+                "the engine's description, and terminals that processes have open (/dev/pts). It warns where there is one from outside, and fails with Docker before 19.03, which cannot restore one. Terminals that the container opened for itself go along with both ends",
                 "the other end of a terminal is held by the engine outside of the container; CRIU has to be told to connect it anew, which engines do with their own restores only",
                 "run it without -t if nobody sits at it",
             ),
@@ -57,7 +69,7 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "container.cpu-state",
                 Group::Container,
                 "Its processes use no instructions that the destination lacks",
-                "when the kernel last saw AVX-512 state in a process (/proc/PID/arch_status), and the processor of the destination. It fails where it was used and the destination has none",
+                "when the kernel last saw AVX-512 state in a process (/proc/PID/arch_status), and the processor of the destination. It fails where it was used and the destination has none. Whether AMX is in use the kernel does not tell: it warns where the source's processor has it and the destination's does not",
                 "registers that the processor lacks cannot be restored, and the next such instruction ends the program",
                 "choose a destination with the same processor, or start the program so that it does without (GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F)",
             ),
@@ -163,11 +175,36 @@ fn terminal(inmate: &Inmate<'_>) -> Outcome {
     let Some(inspected) = inmate.inspected else {
         return Outcome::skip("the container does not run");
     };
-    if inspected.tty() {
-        return Outcome::warn("the container has a terminal")
-            .found("it was created with --tty (-t)");
+    // Who has opened /dev/ptmx holds the other end of its terminals inside.
+    let own = inmate.files().any(|(_, file)| is_master(&file.target));
+    let open = inmate.open(|file| {
+        file.target == "/dev/console"
+            || file.target.starts_with("/dev/pts/") && !is_master(&file.target)
+    });
+    if !inspected.tty() && (open.is_empty() || own) {
+        return Outcome::ok(match open.len() {
+            0 => "the container has no terminal".to_owned(),
+            _ => "the container has terminals of its own, both ends of them inside".to_owned(),
+        });
     }
-    Outcome::ok("the container has no terminal")
+    let found = if inspected.tty() {
+        "it was created with --tty (-t)".to_owned()
+    } else {
+        format!("{}, whose other end is outside", some(&open))
+    };
+    let docker = inmate.source.docker().filter(|_| !inmate.podman());
+    match docker {
+        Some(docker) if docker.version.as_ref().is_some_and(|version| *version < Version::new(19, 3, 0)) => {
+            Outcome::fail("the container has a terminal, which this Docker cannot restore")
+                .found(format!("{found}; Docker {}", docker.text))
+                .because("Docker before 19.03 gives a restored container no terminal: `cannot allocate tty if runc will detach without setting console socket`")
+        }
+        _ => Outcome::warn("the container has a terminal").found(found),
+    }
+}
+
+fn is_master(path: &str) -> bool {
+    matches!(path, "/dev/ptmx" | "/dev/pts/ptmx")
 }
 
 fn cpu_state(inmate: &Inmate<'_>) -> Outcome {
@@ -177,8 +214,20 @@ fn cpu_state(inmate: &Inmate<'_>) -> Outcome {
     let Some(cpu) = &destination.facts.cpu else {
         return Outcome::skip("the destination's processor is not known");
     };
+    let source = inmate.source.facts.cpu.as_ref();
+    let amx = source.is_some_and(|source| source.flags.contains("amx_tile"));
+    let no_amx = amx && !cpu.flags.contains("amx_tile");
     match each(inmate, |process| process.avx512.is_some()) {
         Err(skip) => skip,
+        Ok(users) if no_amx && (users.is_empty() || cpu.flags.contains("avx512f")) => {
+            Outcome::warn("whether a process uses AMX is not known, and the destination has none")
+                .found(format!(
+                    "amx_tile on {}, not on {}",
+                    inmate.source.name, destination.name
+                ))
+                .because("a program that has asked for AMX (libraries for machine learning do) ends with an illegal instruction where it is missing")
+                .fix("choose a destination with AMX, or go on if the program does no such thing")
+        }
         Ok(users) if users.is_empty() => Outcome::ok("no process has AVX-512 state"),
         Ok(_) if cpu.flags.contains("avx512f") => {
             Outcome::ok("the destination has AVX-512, which is in use")

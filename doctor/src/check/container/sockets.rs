@@ -15,7 +15,7 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "It has no open TCP connections, or CRIU may take them",
                 "TCP sockets of its processes that are neither closed nor listening. It fails where there is one and tcp-established is not switched on",
                 "CRIU takes connections along only when asked to, since the other end must not notice the move: the container needs the same address at its destination",
-                "where both hosts' networks can give it its address: `transship migrate NAME --from A --to B --tcp-established` (Docker). For a checkpoint by hand: `echo tcp-established >>/etc/criu/runc.conf` on both hosts. Or close the connections first",
+                "for a container of Docker, where both hosts' networks can give it its address: `transship migrate NAME --from A --to B --tcp-established`. For one of Podman transship has no such option: `podman container checkpoint --tcp-established NAME`, and the same option at the restore. For a checkpoint by hand with Docker: `echo tcp-established >>/etc/criu/runc.conf` on both hosts. Or close the connections first",
             ),
             tcp,
         ),
@@ -70,11 +70,18 @@ fn tcp(inmate: &Inmate<'_>) -> Outcome {
     let mut fail =
         Outcome::fail("TCP connections are open, and CRIU is not told to take them along")
             .found(some(&connections));
-    if !inmate.podman() {
-        fail = fail.fix(format!(
-            "transship migrate {} --from SOURCE --to DESTINATION --tcp-established   # tells it so",
-            inmate.name
-        ));
+    if inmate.podman() {
+        fail = fail.because("CRIU takes connections along only when asked to, and `transship migrate --tcp-established` does that for containers of Docker only");
+    } else {
+        // Without a destination only the program itself can say which host is meant.
+        if let Some((destination, _)) = &inmate.destination {
+            fail = fail.fix(format!(
+                "transship migrate {} --from {} --to {} --tcp-established   # tells it so",
+                inmate.name,
+                host::quote(inmate.source.name),
+                host::quote(destination.name)
+            ));
+        }
     }
     fail.fix(inmate.switch_on("tcp-established"))
         .fix("or close the connections first")

@@ -40,10 +40,39 @@ pub struct Destination {
     pub paths: BTreeMap<String, Option<(u64, String)>>,
     /// For each network the engine's description; `None` where it is missing.
     pub networks: BTreeMap<String, Option<Value>>,
-    /// Whether each volume is there.
-    pub volumes: BTreeMap<String, bool>,
+    /// How each volume stands.
+    pub volumes: BTreeMap<String, Volume>,
+    /// Ports that containers publish, whether or not a program of the host listens for them.
+    pub published: Vec<Published>,
     /// Sockets of the host itself.
     pub sockets: Vec<Socket>,
+}
+
+/// Ports that a container publishes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Published {
+    /// The container.
+    pub container: String,
+    /// Address of the host that they are published at.
+    pub address: String,
+    /// First port.
+    pub first: u16,
+    /// Last port.
+    pub last: u16,
+    /// Whether they are of UDP.
+    pub udp: bool,
+}
+
+/// A volume of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Volume {
+    /// There is none.
+    Missing,
+    /// It is there, and its container moved away: what it holds is old.
+    Moved,
+    /// It is there, and somebody's.
+    There,
 }
 
 impl Destination {
@@ -77,6 +106,11 @@ impl Destination {
             paths: BTreeMap::new(),
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            published: transcript
+                .text("published")
+                .lines()
+                .flat_map(published)
+                .collect(),
             sockets: socket::parse(transcript),
         };
         for (index, word) in place.words().iter().enumerate() {
@@ -103,25 +137,66 @@ impl Destination {
                     answers.networks.insert(what, read().filter(|_| good));
                 }
                 _ => {
-                    answers.volumes.insert(what, good);
+                    let moved = transcript.good(&format!("moved.{}", index + 1));
+                    let volume = match (good, moved) {
+                        (false, _) => Volume::Missing,
+                        (true, true) => Volume::Moved,
+                        (true, false) => Volume::There,
+                    };
+                    answers.volumes.insert(what, volume);
                 }
             }
         }
         answers
     }
 
-    /// Whether something on the host listens at a port, whatever the address.
+    /// Who has a port of an address already; the empty address means every one.
     #[must_use]
-    pub fn listens(&self, port: u16, udp: bool) -> bool {
-        self.sockets.iter().any(|socket| {
+    pub fn user_of(&self, address: &str, port: u16, udp: bool) -> Option<String> {
+        let published = self.published.iter().find(|published| {
+            published.udp == udp
+                && (published.first..=published.last).contains(&port)
+                && meet(&published.address, address)
+        });
+        if let Some(published) = published {
+            return Some(format!("container {} publishes it", published.container));
+        }
+        let listens = self.sockets.iter().any(|socket| {
             socket.port == port
+                && meet(&socket.local, address)
                 && if udp {
                     socket.family == Family::Udp
                 } else {
                     socket.listens()
                 }
-        })
+        });
+        listens.then(|| "a program listens at it".to_owned())
     }
+}
+
+/// Whether two addresses to listen at are in each other's way. One that means all of a family is taken for all of both,
+/// since what listens at `::` mostly has IPv4's ports too.
+fn meet(one: &str, other: &str) -> bool {
+    let all = |address: &str| matches!(address, "" | "*" | "0.0.0.0" | "::");
+    all(one) || all(other) || one == other
+}
+
+/// Reads a line of `ps`: `NAME 0.0.0.0:8000-8010->8000-8010/tcp, [::]:53->53/udp, 80/tcp`.
+fn published(line: &str) -> Vec<Published> {
+    let (container, ports) = line.split_once(' ').unwrap_or_default();
+    let read = |item: &str| {
+        let (outer, inner) = item.trim().split_once("->")?;
+        let (address, ports) = outer.rsplit_once(':')?;
+        let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+        Some(Published {
+            container: container.to_owned(),
+            address: address.trim_matches(['[', ']']).to_owned(),
+            first: first.parse().ok()?,
+            last: last.parse().ok()?,
+            udp: inner.ends_with("/udp"),
+        })
+    };
+    ports.split(',').filter_map(read).collect()
 }
 
 impl Place {
@@ -134,5 +209,44 @@ impl Place {
         words.extend(list("network", &self.networks));
         words.extend(list("volume", &self.volumes));
         words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(ps: &str, tcp: &str) -> Destination {
+        Destination::parse(
+            &format!(
+                "@@transship destination 1 @@m\n@@m begin published\n{ps}\n@@m end published 0\n\
+                 @@m begin net.tcp\nsl\n{tcp}\n@@m end net.tcp 0\n"
+            ),
+            &Place::default(),
+        )
+    }
+
+    #[test]
+    fn a_port_is_taken_by_who_listens_and_by_who_publishes_without_listening() {
+        let ps = "web 0.0.0.0:8000-8010->80-90/tcp, [::]:8000-8010->80-90/tcp, 443/tcp\ndns 10.0.0.1:53->53/udp, :::54->54/udp";
+        let there = host(ps, "0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 0 0 9 1 x");
+        let user = |address, port, udp| there.user_of(address, port, udp);
+        assert_eq!(user("", 8005, false).unwrap(), "container web publishes it");
+        assert_eq!(user("", 8005, true), None);
+        assert_eq!(user("", 8011, false), None);
+        assert_eq!(
+            user("10.0.0.1", 53, true).unwrap(),
+            "container dns publishes it"
+        );
+        assert_eq!(user("10.0.0.2", 53, true), None);
+        assert_eq!(
+            user("10.0.0.2", 54, true).unwrap(),
+            "container dns publishes it"
+        );
+        assert_eq!(
+            user("0.0.0.0", 8080, false).unwrap(),
+            "a program listens at it"
+        );
+        assert_eq!(user("10.0.0.1", 8080, false), None);
     }
 }

@@ -7,14 +7,16 @@ mod process;
 mod socket;
 
 pub use activity::Activity;
-pub use destination::{Destination, Place};
+pub use destination::{Destination, Place, Published, Volume};
 pub use process::{Mapping, OpenFile, Process};
 pub use socket::{Family, Socket};
 
-use super::transcript::Transcript;
+use super::guard::Guard;
+use super::transcript::{Transcript, keyed};
 use crate::{Cmd, Host, Result};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const PROBE: &str = include_str!("../container.sh");
@@ -41,8 +43,16 @@ pub struct Container {
     pub peers_known: bool,
     /// Processes of the host that hold a file lock.
     pub lockers: BTreeSet<u32>,
+    /// Bytes of the layer that it writes and of its volumes; `None` where one was not measured in time.
+    pub disk: Option<u64>,
+    /// Bytes of its image, as the engine says.
+    pub image_size: Option<u64>,
+    /// Its networks by name, as the engine describes them.
+    pub networks: BTreeMap<String, Value>,
     /// What its processes did while it was looked at; `None` where the kernel does not say.
     pub activity: Option<Activity>,
+    /// Parts of the probe whose parser broke down: nothing is known of them.
+    pub broken: Vec<String>,
     /// The probe's own text.
     #[serde(skip)]
     pub transcript: Transcript,
@@ -81,21 +91,38 @@ impl Container {
     }
 
     fn build(transcript: Transcript) -> Container {
+        let guard = Guard::default();
         let text = |section| transcript.text(section);
-        let mut sockets = socket::parse(&transcript);
-        socket::peers(&mut sockets, text("unix-peers"));
-        Container {
+        let sockets = guard.read("sockets", || {
+            let mut sockets = socket::parse(&transcript);
+            socket::peers(&mut sockets, text("unix-peers"));
+            sockets
+        });
+        let image_size = keyed(text("size"), "image").next();
+        let image_size = image_size.and_then(|size| size.parse().ok());
+        let mut container = Container {
             engine: Some(text("engine").trim().to_owned()).filter(|engine| !engine.is_empty()),
             inspect: text("inspect").to_owned(),
             pid: text("pid").trim().parse().ok().filter(|pid| *pid > 0),
-            processes: process::parse(&transcript),
-            mounts: text("mountinfo").lines().filter_map(mount).collect(),
+            processes: guard.read("processes", || process::parse(&transcript)),
+            mounts: guard.read("mounts", || {
+                text("mountinfo").lines().filter_map(mount).collect()
+            }),
             sockets,
             peers_known: transcript.good("unix-peers"),
-            lockers: text("locks").lines().filter_map(locker).collect(),
-            activity: activity::parse(&transcript),
-            transcript,
-        }
+            lockers: guard.read("locks", || {
+                text("locks").lines().filter_map(locker).collect()
+            }),
+            disk: guard.read("size", || disk(text("size"))),
+            image_size,
+            networks: guard.read("networks", || networks(text("networks"))),
+            activity: guard.read("activity", || activity::parse(&transcript)),
+            broken: Vec::new(),
+            transcript: Transcript::default(),
+        };
+        container.broken = guard.broken();
+        container.transcript = transcript;
+        container
     }
 
     /// The sockets that a process of the container has open, each once.
@@ -122,6 +149,33 @@ impl Container {
             .iter()
             .any(|mount| mount.device == device && mount.kind == "overlay")
     }
+}
+
+/// Adds up lines `folder KIBIBYTES`.
+fn disk(text: &str) -> Option<u64> {
+    let folders: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("folder"))
+        .collect();
+    let mut sizes = folders
+        .iter()
+        .map(|size| size.trim().parse::<u64>().ok()?.checked_mul(1024));
+    let sum = sizes.try_fold(0_u64, |sum, size| sum.checked_add(size?));
+    sum.filter(|_| !folders.is_empty())
+}
+
+/// Reads the engine's list of networks; Docker writes names with a capital letter.
+fn networks(text: &str) -> BTreeMap<String, Value> {
+    let list = match serde_json::from_str(text.trim()) {
+        Ok(Value::Array(list)) => list,
+        _ => Vec::new(),
+    };
+    list.into_iter()
+        .filter_map(|network| {
+            let name = network["Name"].as_str().or(network["name"].as_str())?;
+            Some((name.to_owned(), network))
+        })
+        .collect()
 }
 
 /// Reads a line of mountinfo (proc(5)): optional fields end with a lone dash.

@@ -21,14 +21,20 @@ pub struct Process {
     pub seccomp: u32,
     /// Number of threads.
     pub threads: u32,
-    /// Bytes that a checkpoint would hold: its share of anonymous and shared memory, swap included.
+    /// Bytes that a checkpoint would hold: its share of anonymous and shared memory, swap included, and its own huge pages.
     pub memory: u64,
+    /// Bytes of huge pages that it alone has; [`memory`](Process::memory) has them too.
+    pub huge: u64,
+    /// Bytes of huge pages that others have too.
+    pub huge_shared: u64,
     /// Number of POSIX timers.
     pub timers: usize,
     /// Milliseconds since it last used AVX-512, where the kernel says so.
     pub avx512: Option<u64>,
     /// Open files, by descriptor.
     pub files: Vec<OpenFile>,
+    /// Files of bind mounts that it has mapped: the path as it sees it, and the size.
+    pub mapped: Vec<(String, u64)>,
     /// Mappings of devices, of deleted files, of huge pages and of System V memory.
     pub mappings: Vec<Mapping>,
 }
@@ -109,35 +115,40 @@ fn process(transcript: &Transcript, pid: u32, status: &str) -> Process {
         seccomp: number("Seccomp").unwrap_or(0),
         threads: number("Threads").unwrap_or(1),
         memory: memory(text("memory")),
+        huge: kilobytes(text("memory"), &["Private_Hugetlb"]),
+        huge_shared: kilobytes(text("memory"), &["Shared_Hugetlb"]),
         timers: keyed(text("timers"), "ID:").count(),
         avx512: text("arch")
             .lines()
             .find_map(|line| line.strip_prefix("AVX512_elapsed_ms:"))
             .and_then(|text| text.trim().parse().ok()),
         files: files(text("fd"), text("stat"), text("fdinfo")),
+        mapped: text("mapped").lines().filter_map(mapped).collect(),
         mappings: text("maps").lines().filter_map(mapping).collect(),
     }
 }
 
-/// Adds up anonymous and shared memory, the process's share of it, and swap; of smaps_rollup, or of
-/// smaps where the kernel has none (before 4.14), which knows private memory only.
+/// Adds up anonymous and shared memory, the process's share of it, swap, and huge pages that it alone has, which no
+/// other number holds. Where the kernel does not tell shares apart (before 5.3, smaps_rollup since 4.14 or smaps),
+/// private memory is all that is known.
 fn memory(text: &str) -> u64 {
-    let sum = |names: &[&str]| {
-        let kilobytes = text.lines().filter_map(|line| {
-            let (name, rest) = line.split_once(':')?;
-            let value = rest.split_whitespace().next()?;
-            names.contains(&name).then(|| value.parse::<u64>().ok())?
-        });
-        kilobytes
-            .fold(0_u64, u64::saturating_add)
-            .saturating_mul(1024)
-    };
-    let share = sum(&["Pss_Anon", "Pss_Shmem", "SwapPss"]);
-    if share > 0 {
-        share
+    let has_shares = text.lines().any(|line| line.starts_with("Pss_Anon:"));
+    let names: &[&str] = if has_shares {
+        &["Pss_Anon", "Pss_Shmem", "SwapPss", "Private_Hugetlb"]
     } else {
-        sum(&["Anonymous", "Swap"])
-    }
+        &["Anonymous", "Swap", "Private_Hugetlb"]
+    };
+    kilobytes(text, names)
+}
+
+/// Adds up the lines of these names, in bytes.
+fn kilobytes(text: &str, names: &[&str]) -> u64 {
+    let values = text.lines().filter_map(|line| {
+        let (name, rest) = line.split_once(':')?;
+        let value = rest.split_whitespace().next()?;
+        names.contains(&name).then(|| value.parse::<u64>().ok())?
+    });
+    values.fold(0_u64, u64::saturating_add).saturating_mul(1024)
 }
 
 /// Reads `ls -ln` of a folder of descriptors, stat of each, and what fdinfo says of watches and locks.
@@ -187,6 +198,15 @@ fn files(list: &str, stat: &str, info: &str) -> Vec<OpenFile> {
 fn device_number(text: &str) -> Option<String> {
     let number = u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()?;
     Some(format!("{}:{}", number >> 20, number & 0xf_ffff))
+}
+
+/// Reads a line `SIZE|KIND|/proc/PID/root/PATH` of a regular file.
+fn mapped(line: &str) -> Option<(String, u64)> {
+    let mut words = line.splitn(3, '|');
+    let size = words.next()?.parse().ok()?;
+    words.next()?.starts_with("regular").then_some(())?;
+    let (_, path) = words.next()?.split_once("/root/")?;
+    Some((format!("/{path}"), size))
 }
 
 /// Reads a line of maps.
@@ -242,6 +262,15 @@ mod tests {
         assert_eq!(
             memory("Anonymous: 4 kB\nAnonymous: 8 kB\nSwap: 0 kB\n"),
             12 << 10
+        );
+        // Linux 4.14 to 5.2: a summary that knows the share of swap and no other.
+        assert_eq!(
+            memory("Rss: 900 kB\nPss: 800 kB\nAnonymous: 500 kB\nSwap: 24 kB\nSwapPss: 24 kB\n"),
+            524 << 10
+        );
+        assert_eq!(
+            memory("Pss_Anon: 4 kB\nShared_Hugetlb: 4096 kB\nPrivate_Hugetlb: 2048 kB\n"),
+            2052 << 10
         );
     }
 }
