@@ -90,3 +90,77 @@ fn a_half_empty_proc_is_reported_and_the_rest_goes_on() {
     assert_eq!(of(&report, "criu.present").0, "ok");
     assert!(report["counts"]["ok"].as_u64() > Some(30), "{report:#}");
 }
+
+/// Runs the binary as `$T` on `a` in an environment that is broken by `script`, which ends with `$T`; what it prints is JSON,
+/// or a refusal in one sentence.
+fn survives(lab: &Lab, script: &str, args: &str) {
+    let ran = lab.sh(
+        "a",
+        &format!("T='/root/broken/T --json doctor {args}'; {script}"),
+    );
+    assert!([0, 1, 3, 4].contains(&ran.code), "{args}: {ran:?}");
+    assert!(!ran.stderr.contains("panicked"), "{args}: {ran:?}");
+    // A refusal is JSON on standard error, behind what is told of the progress.
+    let text = match ran.stdout.is_empty() {
+        true => ran.stderr.lines().last().unwrap_or_default().to_owned(),
+        false => ran.stdout.clone(),
+    };
+    let document: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{args}: {ran:?}"));
+    let text = document.to_string();
+    assert!(!text.contains("broke down"), "{args}: {text}");
+    assert!(!text.contains("\\u001b"), "{args}: {text}");
+}
+
+#[test]
+fn nonsense_and_a_half_empty_proc_stop_no_other_verb() {
+    let Some((lab, _turn)) = lab() else { return };
+    crate::start(lab, "dbroken", "", "idle");
+    with_tools(lab, "exit 7");
+    let nonsense = r#"printf "\377\376 {]\000\033[2J"; seq 300; exit 7"#;
+    let lies = r#"printf "{]\033[2J\n""#;
+    for body in [nonsense, lies, "kill -SEGV $$"] {
+        let script = format!(
+            "for tool in {TOOLS} cpuid hardinfo2 ss nsenter journalctl ps du; do printf '%s\\n' '#!/bin/sh' '{body}' >/root/broken/bin/$tool; \
+             chmod 755 /root/broken/bin/$tool; done; PATH=/root/broken/bin:$PATH $T"
+        );
+        for args in [
+            "local --container dbroken",
+            "hardware local",
+            "explain --host local --container dbroken",
+        ] {
+            survives(lab, &script, args);
+        }
+    }
+    let proc = "unshare -m sh -c 'for file in meminfo cpuinfo mounts filesystems cgroups uptime stat locks self/status; do \
+         mount --bind /dev/null /proc/$file || exit 9; done; \
+         p=$(docker inspect -f \"{{.State.Pid}}\" dbroken); \
+         for file in smaps_rollup maps mountinfo status net/tcp net/unix timers; do mount --bind /dev/null /proc/$p/$file; done; \
+         mount -t tmpfs none /proc/sys && '\"$T\"";
+    for args in [
+        "local --container dbroken",
+        "hardware local",
+        "explain --host local --container dbroken",
+    ] {
+        survives(lab, proc, args);
+    }
+    lab.forget("dbroken");
+}
+
+#[test]
+fn a_criu_that_hangs_is_no_all_clear_and_is_asked_no_more() {
+    let Some((lab, _turn)) = lab() else { return };
+    // It says its version, as one does that hangs in the kernel.
+    let body = r#"echo "$*" >>/root/broken/calls
+        case $1 in --version) exec /usr/sbin/criu --version ;; *) sleep 1000 ;; esac"#;
+    let script = format!(
+        "mkdir -p /root/broken/hang; printf '%s\\n' '#!/bin/sh' '{body}' >/root/broken/hang/criu; \
+         chmod 755 /root/broken/hang/criu; rm -f /root/broken/calls; PATH=/root/broken/hang:$PATH $T"
+    );
+    let report = doctor(lab, &script);
+    let (status, text) = of(&report, "criu.works");
+    assert_eq!(status, "fail", "{text}");
+    assert!(text.contains("`criu check` did not end in time"), "{text}");
+    assert_eq!(of(&report, "criu.feature-mnt-id").0, "skip");
+    let calls = lab.ok("a", "grep -v -x -e --version /root/broken/calls");
+    assert_eq!(calls, "check");
+}

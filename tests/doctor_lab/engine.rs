@@ -61,6 +61,48 @@ fn what_the_engine_refuses_is_explained_from_its_message() {
 }
 
 #[test]
+fn a_missing_criu_is_named_before_and_after() {
+    let Some((lab, _turn)) = lab() else { return };
+    start(lab, "dnocriu", "", "idle");
+    lab.ok("a", "mv /usr/sbin/criu /usr/sbin/criu.away");
+    let document = lab.run(&["--json", "doctor", "a"]).json();
+    let ran = lab.sh("a", "docker checkpoint create dnocriu c1");
+    lab.ok("a", "mv /usr/sbin/criu.away /usr/sbin/criu");
+    let (status, text) = of(&document["hosts"][0], "criu.present");
+    assert_eq!(status, "fail", "{text}");
+    assert_ne!(ran.code, 0);
+    explained(&explain_text(lab, &ran.stderr), "criu-missing");
+    lab.forget("dnocriu");
+}
+
+#[test]
+fn a_full_disk_is_named_before_and_after() {
+    let Some((lab, _turn)) = lab() else { return };
+    start(lab, "dlarge", "", "idle");
+    lab.ok(
+        "a",
+        "head -c 300M /dev/zero >/root/large; docker cp /root/large dlarge:/large; rm /root/large",
+    );
+    let (status, text) = super::says(lab, "dlarge", "container.space");
+    assert_eq!(status, "ok", "{text}");
+    // The daemon keeps its own folders open; who asks how much is free sees a small disk.
+    lab.ok("b", "mount -t tmpfs -o size=200m none /var/lib/docker");
+    let document = lab
+        .run(&["--json", "doctor", "a", "b", "--container", "dlarge"])
+        .json();
+    let filled = lab.sh("b", "head -c 300M /dev/zero >/var/lib/docker/large");
+    lab.ok("b", "umount /var/lib/docker");
+    assert_ne!(filled.code, 0);
+    let (status, text) = of(&document["hosts"][1], "space.disk");
+    assert_eq!(status, "fail", "{text}");
+    let (status, text) = of(&document["container"], "container.space");
+    assert_eq!(status, "fail", "{text}");
+    assert!(text.contains("300 MiB of files"), "{text}");
+    explained(&explain_text(lab, &filled.stderr), "no-space");
+    lab.forget("dlarge");
+}
+
+#[test]
 fn experimental_features_that_are_off_are_named_before_and_after() {
     let Some((lab, _turn)) = lab() else { return };
     let switch = |from: bool, to: bool| {
