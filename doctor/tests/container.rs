@@ -204,7 +204,22 @@ fn open_connections_are_named_with_their_addresses() {
     let report = judged(TCP, NO_EDITS, &[], &[]);
     expect(&report, "container.tcp", Fail, "127.0.0.1:");
     let verdict = report.verdict("container.tcp").unwrap();
-    assert!(verdict.fix[0].contains("--tcp-established"));
+    // An address that the engine chose is another at the destination, and migrate refuses it.
+    assert!(verdict.fix[0].contains("macvlan"), "{verdict:#?}");
+    let chosen = edited(
+        TCP,
+        &[(
+            "\"IPAMConfig\": null",
+            "\"IPAMConfig\": {\"IPv4Address\": \"172.17.0.14\"}",
+        )],
+    );
+    let report = judged(&chosen, NO_EDITS, &[], &[]);
+    let verdict = report.verdict("container.tcp").unwrap();
+    assert!(
+        verdict.fix[0]
+            .starts_with("transship migrate rec --from root@a --to root@b --tcp-established"),
+        "{verdict:#?}"
+    );
     assert!(verdict.fix[1].contains("tcp-established >>/etc/criu/runc.conf"));
 }
 

@@ -72,19 +72,38 @@ fn tcp(inmate: &Inmate<'_>) -> Outcome {
             .found(some(&connections));
     if inmate.podman() {
         fail = fail.because("CRIU takes connections along only when asked to, and `transship migrate --tcp-established` does that for containers of Docker only");
-    } else {
-        // Without a destination only the program itself can say which host is meant.
-        if let Some((destination, _)) = &inmate.destination {
-            fail = fail.fix(format!(
-                "transship migrate {} --from {} --to {} --tcp-established   # tells it so",
-                inmate.name,
-                host::quote(inmate.source.name),
-                host::quote(destination.name)
-            ));
-        }
+    } else if !own_addresses(inmate) {
+        fail = fail.fix("create it with an address of its own in a macvlan or ipvlan network that both hosts have: transship migrate --tcp-established moves such a one, and the engine chose this one's address");
+    } else if let Some((destination, _)) = &inmate.destination {
+        fail = fail.fix(format!(
+            "transship migrate {} --from {} --to {} --tcp-established   # tells it so",
+            inmate.name,
+            host::quote(inmate.source.name),
+            host::quote(destination.name)
+        ));
     }
     fail.fix(inmate.switch_on("tcp-established"))
         .fix("or close the connections first")
+}
+
+/// Whether the user chose every address that it has: only such a one is the same at the destination.
+fn own_addresses(inmate: &Inmate<'_>) -> bool {
+    let Some(inspected) = inmate.inspected else {
+        return false;
+    };
+    let endpoints = &inspected.raw()["NetworkSettings"]["Networks"];
+    let networks = inspected.networks();
+    let chosen = |name: &str, kind: &str, address: &Option<String>| {
+        address.is_none() || endpoints[name]["IPAMConfig"][kind].as_str() == address.as_deref()
+    };
+    let mut own = networks
+        .iter()
+        .filter(|one| one.ip.is_some() || one.ip6.is_some())
+        .peekable();
+    own.peek().is_some()
+        && own.all(|one| {
+            chosen(&one.name, "IPv4Address", &one.ip) && chosen(&one.name, "IPv6Address", &one.ip6)
+        })
 }
 
 fn unix(inmate: &Inmate<'_>) -> Outcome {
