@@ -8,10 +8,13 @@
 //!
 //! What is pending is a folder of root's below [`pending::HOME`]; see [`pending`].
 
+mod announce;
 mod call;
 mod cgroup;
 mod gate;
 mod hooks;
+pub mod lock;
+mod namespace;
 mod network;
 pub mod pending;
 mod processes;
@@ -36,6 +39,9 @@ pub const REGISTERED: &str = "transship";
 
 /// Names another runc than the one in `PATH`.
 pub const RUNC: &str = "TRANSSHIP_RUNC";
+
+/// A verb that runc has not: tells the neighbours that the addresses of the process named after it are here.
+pub const ANNOUNCE: &str = "announce";
 
 /// Whether the program was called by the runtime's name.
 #[must_use]
@@ -67,6 +73,7 @@ fn run_in(home: &Path, args: &[OsString]) -> u8 {
     let result = match call.verb() {
         Some("create") => restore::create(home, &call),
         Some("start") => restore::start(home, &call),
+        Some(ANNOUNCE) => announced(&call).map(|()| true),
         _ => Ok(false),
     };
     match result {
@@ -81,6 +88,11 @@ fn run_in(home: &Path, args: &[OsString]) -> u8 {
             1
         }
     }
+}
+
+fn announced(call: &Call) -> Result<(), String> {
+    let pid = call.id().and_then(|word| word.parse().ok());
+    announce::announce(pid.ok_or("announce wants a process id")?, true)
 }
 
 fn runc() -> PathBuf {

@@ -4,29 +4,17 @@
 //! an address that is there and has a route: for that moment the loopback has them. So the sockets exist
 //! before the interface does, and no packet meets a namespace without them, which would answer with a reset.
 
+use crate::lock;
+use crate::namespace::{run, within};
 use crate::pending::{Options, Pending};
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Says to an action script when it is called (criu(8)).
 const ACTION: &str = "CRTOOLS_SCRIPT_ACTION";
 /// Says to ours which container it is for: its pending folder.
 pub(crate) const PENDING: &str = "TRANSSHIP_PENDING";
-
-/// Tells the neighbours where the addresses are now: a change of the hardware address, though to what it
-/// was, makes the kernel send gratuitous ARP and unsolicited neighbour advertisements where told so
-/// (ip-sysctl: arp_notify, ndisc_notify).
-const ANNOUNCE: &str = r#"
-for dev in /sys/class/net/*; do
-    dev=${dev##*/}
-    [ "$dev" != lo ] || continue
-    for notify in ipv4/conf/$dev/arp_notify ipv6/conf/$dev/ndisc_notify; do
-        [ ! -e "/proc/sys/net/$notify" ] || echo 1 > "/proc/sys/net/$notify"
-    done
-    ip link set dev "$dev" address "$(ip -o link show dev "$dev" | sed -n 's/.*link\/ether \([^ ]*\).*/\1/p')"
-done
-"#;
 
 /// Whether CRIU calls us, as its action script.
 pub(crate) fn is_hook(args: &[OsString]) -> bool {
@@ -53,66 +41,63 @@ pub(crate) fn hook() -> Result<(), String> {
         .parse()
         .map_err(|_| format!("`{pid}` is no process id"))?;
     let pending = Pending::at(Path::new(&said(PENDING)?))?;
-    for line in lines(&pending.options()?) {
-        let words: Vec<&str> = line.split(' ').collect();
-        ip(pid, &words)?;
-    }
-    Ok(())
+    let lines = there(&pending.options()?);
+    within(pid, || ip(&lines))
 }
 
-/// What `ip` is told.
-fn lines(options: &Options) -> Vec<String> {
+/// Takes addresses and routes from the loopback again, and locks the network: until its processes go on nothing is
+/// acknowledged for them.
+pub(crate) fn take_back(pid: i32, options: &Options) -> Result<(), String> {
+    within(pid, || {
+        ip(&gone(options))?;
+        run("sh", &lock::lock(), "").map(drop)
+    })
+}
+
+/// Unlocks the network of processes that are about to go on.
+pub(crate) fn unlock(pid: i32) -> Result<(), String> {
+    within(pid, || run("sh", &lock::unlock(), "").map(drop))
+}
+
+/// An address as the only one of its network; and the route to everywhere, of its family.
+fn words(address: &IpAddr) -> (String, &'static str) {
+    if address.is_ipv6() {
+        (format!("{address}/128"), "::/0")
+    } else {
+        (format!("{address}/32"), "0.0.0.0/0")
+    }
+}
+
+/// What `ip` is told for the sockets to be restored.
+fn there(options: &Options) -> Vec<String> {
     let mut lines = vec!["link set lo up".to_owned()];
     for address in &options.addresses {
-        let (family, bits, more) = if address.is_ipv6() {
-            ("-6", 128, " nodad")
-        } else {
-            ("-4", 32, "")
-        };
-        lines.push(format!("addr add {address}/{bits} dev lo{more}"));
+        let (alone, everywhere) = words(address);
+        let more = if address.is_ipv6() { " nodad" } else { "" };
+        lines.push(format!("addr add {alone} dev lo{more}"));
         // Two addresses of one family share the route.
-        lines.push(format!("{family} route replace default dev lo"));
+        lines.push(format!("route replace {everywhere} dev lo"));
     }
     lines
 }
 
-/// Takes addresses and routes from the loopback again.
-pub(crate) fn take_back(pid: i32, options: &Options) -> Result<(), String> {
-    for address in &options.addresses {
-        let (family, bits) = if address.is_ipv6() {
-            ("-6", 128)
-        } else {
-            ("-4", 32)
-        };
-        // The route may have gone with another address of its family.
-        let _ = ip(pid, &[family, "route", "del", "default", "dev", "lo"]);
-        ip(
-            pid,
-            &["addr", "del", &format!("{address}/{bits}"), "dev", "lo"],
-        )?;
-    }
-    Ok(())
+/// And after that.
+fn gone(options: &Options) -> Vec<String> {
+    let words: Vec<_> = options.addresses.iter().map(words).collect();
+    let mut routes: Vec<_> = words.iter().map(|(_, everywhere)| *everywhere).collect();
+    routes.sort_unstable();
+    routes.dedup();
+    // The routes first: they go with the address.
+    let routes = routes.iter().map(|to| format!("route del {to} dev lo"));
+    let addresses = words.iter();
+    routes
+        .chain(addresses.map(|(alone, _)| format!("addr del {alone} dev lo")))
+        .collect()
 }
 
-/// Tells the neighbours; that they are not told only costs time.
-pub(crate) fn announce(pid: i32) {
-    let pid = pid.to_string();
-    let _ = Command::new("nsenter")
-        .args(["--target", &pid, "--net", "--", "sh", "-c", ANNOUNCE])
-        .output();
-}
-
-fn ip(pid: i32, args: &[&str]) -> Result<(), String> {
-    let output = Command::new("nsenter")
-        .args(["--target", &pid.to_string(), "--net", "ip"])
-        .args(args)
-        .output()
-        .map_err(|error| format!("nsenter: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("ip {}: {}", args.join(" "), said.trim()))
+/// One call for all of them.
+fn ip(lines: &[String]) -> Result<(), String> {
+    run("ip", &["-batch", "-"], &(lines.join("\n") + "\n")).map(drop)
 }
 
 #[cfg(test)]
@@ -125,17 +110,31 @@ mod tests {
             images: "/i".into(),
             wait_seconds: 1,
             tcp_established: true,
-            addresses: vec!["10.0.0.9".parse().unwrap(), "fd00::9".parse().unwrap()],
+            addresses: ["10.0.0.9", "10.0.1.9", "fd00::9"]
+                .map(|text| text.parse().unwrap())
+                .to_vec(),
             lazy_pages: false,
         };
         assert_eq!(
-            lines(&options),
+            there(&options),
             [
                 "link set lo up",
                 "addr add 10.0.0.9/32 dev lo",
-                "-4 route replace default dev lo",
+                "route replace 0.0.0.0/0 dev lo",
+                "addr add 10.0.1.9/32 dev lo",
+                "route replace 0.0.0.0/0 dev lo",
                 "addr add fd00::9/128 dev lo nodad",
-                "-6 route replace default dev lo",
+                "route replace ::/0 dev lo",
+            ]
+        );
+        assert_eq!(
+            gone(&options),
+            [
+                "route del 0.0.0.0/0 dev lo",
+                "route del ::/0 dev lo",
+                "addr del 10.0.0.9/32 dev lo",
+                "addr del 10.0.1.9/32 dev lo",
+                "addr del fd00::9/128 dev lo",
             ]
         );
     }

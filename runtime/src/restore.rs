@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::hooks::{self, Hook};
 use crate::pending::{KEPT, Options, PID, Pending};
-use crate::{cgroup, gate, network, processes, replay, runc};
+use crate::{announce, cgroup, gate, network, processes, replay, runc};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::Path;
@@ -98,9 +98,13 @@ pub(crate) fn start(home: &Path, call: &Call) -> Result<bool, String> {
         kept(&pending)?;
     }
     if options.tcp_established {
-        network::announce(pid);
+        network::unlock(pid)?;
     }
     processes::let_go_on(pid)?;
+    if options.tcp_established {
+        // That the neighbours are not told only costs time.
+        let _ = announce::announce(pid, false);
+    }
     pending.remove();
     Ok(true)
 }

@@ -6,15 +6,15 @@ use engine::{Container, Name};
 use host::Cmd;
 use std::time::Duration;
 
-/// The commands that let the frozen source go on, in order: first whoever dumps it must have ended.
+/// The commands that let the frozen source go on, in order: first whoever dumps it must have ended. At the end
+/// its neighbours are told where it is: the destination may have told them already that it is there.
 pub(crate) fn cmds(container: &Container, name: &Name) -> Vec<Cmd> {
+    let own = container.pid();
+    let own = own.filter(|_| container.has_own_network_namespace());
     let mut cmds = vec![ended(name)];
-    if let Some(pid) = container.pid()
-        && container.has_own_network_namespace()
-    {
-        cmds.push(network::unlock(pid));
-    }
+    cmds.extend(own.map(network::unlock));
     cmds.push(container.kind().unpause(name));
+    cmds.extend(own.map(network::announce));
     cmds
 }
 
