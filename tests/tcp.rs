@@ -4,18 +4,33 @@ mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use support::Lab;
+use support::{Lab, Ran};
 
-const ADDRESS: &str = "10.99.0.50";
-const ADDRESS_6: &str = "fd99::50";
+/// `a` and `d` have Docker 26, `b` and `c` Docker 28. One test at a time.
+fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    static LAB: OnceLock<Option<Lab>> = OnceLock::new();
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let engines = "docker-26,docker-28,docker-28,docker-26";
+    let lab = LAB.get_or_init(|| Lab::up_with("tcp", "10.115.0.0/24", engines, 4));
+    Some((turn, lab.as_ref()?))
+}
 
-/// Moves there and back so often; `TRANSSHIP_TEST_ROUNDS` names another number.
+/// Device of this machine at the lab's bridge.
+const BRIDGE: &str = "ts-tcp";
+/// Of the container in the macvlan that all hosts have; and of this machine there.
+const ADDRESS: &str = "10.115.0.50";
+const ADDRESS_6: &str = "fd15::50";
+
+/// Goes round so often, four moves each; `TRANSSHIP_TEST_ROUNDS` names another number.
 fn rounds() -> usize {
     let asked = std::env::var("TRANSSHIP_TEST_ROUNDS").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(2)
+    asked.and_then(|text| text.parse().ok()).unwrap_or(5)
 }
 
 /// Asks again and again until told to stop; how often, and the longest wait for an answer. Each answer must
@@ -39,72 +54,161 @@ fn ask(address: &str, stop: &AtomicBool) -> (u64, Duration) {
     (next, longest)
 }
 
-#[test]
-fn clients_of_both_families_see_every_answer_once_and_in_order() {
-    let Some(lab) = Lab::up("post", "10.99.0.0/24", "docker-26") else {
-        return;
-    };
-    let name = "talks";
-    lab.forget(name);
-    for host in ["a", "b"] {
-        lab.ok(host, "docker network inspect lan >/dev/null 2>&1 || docker network create -d macvlan --ipv6 --subnet 10.99.0.0/24 --gateway 10.99.0.1 --subnet fd99::/64 --gateway fd99::1 -o parent=eth0 lan");
+/// Clients that ask until they are told to stop.
+struct Clients {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<(u64, Duration)>>,
+}
+
+impl Clients {
+    fn of(addresses: &[&'static str]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let start = |address: &&'static str| {
+            let (address, stop) = (*address, Arc::clone(&stop));
+            std::thread::spawn(move || ask(address, &stop))
+        };
+        let threads = addresses.iter().map(start).collect();
+        std::thread::sleep(Duration::from_millis(300));
+        Clients { stop, threads }
     }
-    // The clients are on this machine, at the lab's bridge.
-    let added = std::process::Command::new("ip")
-        .args([
-            "-6",
-            "addr",
-            "replace",
-            "fd99::1/64",
-            "dev",
-            "ts-post",
-            "nodad",
-        ])
-        .status();
-    assert!(added.unwrap().success());
-    lab.ok(
-        "a",
-        &format!(
-            "docker run -d --name {name} --network lan --ip {ADDRESS} --ip6 {ADDRESS_6} busybox tcps && sleep 1"
-        ),
-    );
-    let stop = Arc::new(AtomicBool::new(false));
-    let clients = [ADDRESS, ADDRESS_6].map(|address| {
-        let stopped = Arc::clone(&stop);
-        std::thread::spawn(move || ask(address, &stopped))
-    });
-    for round in 0..rounds() {
-        let mode = if round % 2 == 0 { "copy" } else { "post-copy" };
-        for (from, to) in [("a", "b"), ("b", "a")] {
-            let args = ["migrate", name, "--from", from, "--to", to, "--mode", mode];
-            let ran = lab.transship(&args).arg("--tcp-established").output();
-            let ran = support::Ran::of(ran.unwrap()).expect(0);
-            // The way back needs the option again; that the network is there needs no words any more.
-            assert!(ran.stdout.contains("--tcp-established"), "{}", ran.stdout);
-            assert!(!ran.stderr.contains("has to be there"), "{}", ran.stderr);
-            assert!(
-                !clients.iter().any(std::thread::JoinHandle::is_finished),
-                "a client ended: {mode}, {from} to {to}"
+
+    #[track_caller]
+    fn go_on(&self, when: &str) {
+        let ended = self.threads.iter().any(JoinHandle::is_finished);
+        assert!(!ended, "a client ended: {when}");
+    }
+
+    fn end(self) {
+        self.stop.store(true, Relaxed);
+        for client in self.threads {
+            let (answers, longest) = client.join().unwrap();
+            println!(
+                "{answers} answers, each once and in order; the longest pause was {longest:?}"
             );
+            assert!(answers > 10);
         }
     }
-    stop.store(true, Relaxed);
-    for client in clients {
-        let (answers, longest) = client.join().unwrap();
-        println!("{answers} answers, each once and in order; the longest pause was {longest:?}");
-        assert!(answers > 10);
+}
+
+/// Runs a shell script on this machine.
+#[track_caller]
+fn here(script: &str) -> String {
+    let output = Command::new("sh").args(["-ec", script]).output().unwrap();
+    Ran::of(output).expect(0).stdout
+}
+
+/// Removes what an earlier run left.
+fn fresh(lab: &Lab) {
+    for host in ["a", "b", "c", "d"] {
+        lab.sh(
+            host,
+            "docker rm -f $(docker ps -aq); rm -rf /var/lib/transship/m*/*; [ ! -e /usr/sbin/nft.away ] || mv /usr/sbin/nft.away /usr/sbin/nft",
+        );
     }
-    lab.nothing_left(name);
-    lab.forget(name);
+}
+
+/// Gives hosts a macvlan.
+fn macvlan(lab: &Lab, hosts: &[&str]) {
+    fresh(lab);
+    for host in hosts {
+        lab.ok(host, "docker network inspect lan >/dev/null 2>&1 || docker network create -d macvlan --ipv6 --subnet 10.115.0.0/24 --gateway 10.115.0.1 --subnet fd15::/64 --gateway fd15::1 -o parent=eth0 lan");
+    }
+    // The clients are on this machine, at the lab's bridge.
+    here(&format!("ip -6 addr replace fd15::1/64 dev {BRIDGE} nodad"));
+}
+
+fn serve(lab: &Lab, host: &str, name: &str, options: &str) {
+    lab.ok(
+        host,
+        &format!("docker run -d --name {name} {options} busybox tcps && sleep 1"),
+    );
+}
+
+fn options_of(network: &str) -> String {
+    format!("--network {network} --ip {ADDRESS} --ip6 {ADDRESS_6}")
+}
+
+#[track_caller]
+fn moved(lab: &Lab, name: &str, from: &str, to: &str, mode: &str) -> Ran {
+    let args = [
+        "migrate",
+        name,
+        "--from",
+        from,
+        "--to",
+        to,
+        "--mode",
+        mode,
+        "--tcp-established",
+    ];
+    lab.run(&args).expect(0)
 }
 
 #[test]
-fn a_container_whose_address_stays_behind_is_refused() {
-    let Some(lab) = Lab::up("post", "10.99.0.0/24", "docker-26") else {
-        return;
+fn clients_of_both_families_see_every_answer_once_and_in_order() {
+    let Some((_turn, lab)) = lab() else { return };
+    let (name, hosts) = ("talks", ["a", "b", "c", "d"]);
+    macvlan(lab, &hosts);
+    serve(lab, "a", name, &options_of("lan"));
+    let clients = Clients::of(&[ADDRESS, ADDRESS_6]);
+    for round in 0..rounds() {
+        let mode = if round % 2 == 0 { "copy" } else { "post-copy" };
+        // Round, and back the other way: each pair of versions.
+        let mut way = vec!["a", "b", "c", "d", "a"];
+        if round % 2 == 1 {
+            way.reverse();
+        }
+        for pair in way.windows(2) {
+            let ran = moved(lab, name, pair[0], pair[1], mode);
+            // The way back needs the option again; that the network is there needs no words any more.
+            assert!(ran.stdout.contains("--tcp-established"), "{}", ran.stdout);
+            assert!(!ran.stderr.contains("has to be there"), "{}", ran.stderr);
+            assert!(!ran.stderr.contains("ARP"), "{}", ran.stderr);
+            clients.go_on(&format!("{mode}, {pair:?}"));
+        }
+    }
+    clients.end();
+    fresh(lab);
+}
+
+/// Makes the bridges of network `shared` on `a` and `b` one LAN, of which this machine is a part too.
+fn vxlan(lab: &Lab) {
+    fresh(lab);
+    let join = |parent: &str, more: &str| {
+        format!(
+            "ip link show tsvx >/dev/null 2>&1 || ip link add tsvx type vxlan id 7 group 239.7.7.7 dev {parent} dstport 4789; ip link set tsvx {more} up"
+        )
     };
-    let name = "stays";
-    lab.counter(name, "0.2", "");
+    for (host, gateway) in [("a", 1), ("b", 2)] {
+        lab.sh(host, "docker network rm shared");
+        lab.ok(
+            host,
+            &format!("docker network create --ipv6 --subnet 10.62.0.0/24 --gateway 10.62.0.{gateway} --subnet fd62::/64 --gateway fd62::{gateway} -o com.docker.network.bridge.name=shared -o com.docker.network.driver.mtu=1450 shared"),
+        );
+        lab.ok(host, &join("eth0", "master shared"));
+    }
+    here(&join(BRIDGE, ""));
+    here(
+        "ip addr replace 10.62.0.9/24 dev tsvx; ip -6 addr replace fd62::9/64 dev tsvx nodad; ip neigh flush dev tsvx",
+    );
+}
+
+#[test]
+fn a_bridge_that_is_one_lan_on_both_hosts_carries_the_address() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "bridged";
+    vxlan(lab);
+    let published = "-p 8070:7000 --network shared --ip 10.62.0.50 --ip6 fd62::50";
+    serve(lab, "a", name, published);
+    let clients = Clients::of(&["10.62.0.50", "fd62::50"]);
+    for mode in ["copy", "post-copy"] {
+        for (from, to) in [("a", "b"), ("b", "a")] {
+            moved(lab, name, from, to, mode);
+            clients.go_on(&format!("{mode}, {from} to {to}"));
+        }
+    }
+    // One that comes in by a published port is translated by the host, which does not move.
+    let translated = TcpStream::connect(("10.115.0.2", 8070)).unwrap();
     let args = [
         "migrate",
         name,
@@ -115,7 +219,170 @@ fn a_container_whose_address_stays_behind_is_refused() {
         "--tcp-established",
     ];
     let ran = lab.run(&args).expect(4);
-    assert!(ran.stderr.contains("another address"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("published ports"), "{}", ran.stderr);
+    drop(translated);
+    // Both hosts answer for the gateway's address.
+    lab.ok("b", "ip addr add 10.62.0.1/24 dev shared");
+    let ran = lab.run(&args).expect(4);
+    assert!(
+        ran.stderr
+            .contains("both a and b have the address 10.62.0.1"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("docker network create"),
+        "{}",
+        ran.stderr
+    );
+    // No port leads from one to the other.
+    lab.ok("b", "ip link set tsvx nomaster");
+    let ran = lab.run(&args).expect(4);
+    assert!(ran.stderr.contains("a bridge within b"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+    clients.go_on("it was refused");
+    clients.end();
+    for host in ["a", "b"] {
+        lab.ok(
+            host,
+            &format!("docker rm -f {name} 2>/dev/null; ip link del tsvx; docker network rm shared"),
+        );
+    }
+    here("ip link del tsvx");
+}
+
+/// On `b` a start that fails after the engine attached the network and the neighbours were told: the processes are
+/// restored and about to go on.
+const FAILS_LATE: &str = r#"
+mv /usr/sbin/nft /usr/sbin/nft.away
+cat > /usr/sbin/nft <<'END'
+#!/bin/sh
+case "$*" in *delete*) ;; *) exec nft.away "$@" ;; esac
+if nft.away delete table arp transship 2>/dev/null; then
+    echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify
+    ip link set eth0 address "$(ip -o link show eth0 | sed -n 's/.*link\/ether \([^ ]*\).*/\1/p')"
+    sleep 2
+    cat /proc/net/tcp > /tmp/sockets
+fi
+exit 1
+END
+chmod +x /usr/sbin/nft"#;
+
+#[test]
+fn a_destination_that_fails_when_its_network_is_attached_costs_the_client_nothing() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "returns";
+    macvlan(lab, &["a", "b"]);
+    serve(lab, "a", name, &options_of("lan"));
+    let clients = Clients::of(&[ADDRESS, ADDRESS_6]);
+    lab.ok("b", FAILS_LATE);
+    let args = [
+        "migrate",
+        name,
+        "--from",
+        "a",
+        "--to",
+        "b",
+        "--tcp-established",
+    ];
+    let ran = lab.run(&args).expect(6);
+    let known = here(&format!("ip neigh show {ADDRESS}"));
+    lab.ok("b", "mv /usr/sbin/nft.away /usr/sbin/nft");
+    assert!(
+        ran.stderr.contains("OCI runtime start failed"),
+        "{}",
+        ran.stderr
+    );
+    // The neighbours were told that it is back.
+    let hardware = lab.ok(
+        "a",
+        &format!("docker inspect -f '{{{{.NetworkSettings.Networks.lan.MacAddress}}}}' {name}"),
+    );
+    assert!(known.contains(&hardware), "{known} is not {hardware}");
+    // Its connection was there, and had acknowledged nothing that came in.
+    let sockets = lab.ok("b", "cat /tmp/sockets");
+    let restored = sockets
+        .lines()
+        .filter(|line| line.split_whitespace().nth(3) == Some("01"));
+    let queues: Vec<_> = restored
+        .filter_map(|line| line.split_whitespace().nth(4)?.split_once(':'))
+        .collect();
+    assert!(!queues.is_empty(), "{sockets}");
+    assert!(
+        queues.iter().all(|(_, came)| *came == "00000000"),
+        "{sockets}"
+    );
+    std::thread::sleep(Duration::from_secs(1));
+    clients.go_on("it was rolled back");
+    // And it can still be moved.
+    moved(lab, name, "a", "b", "copy");
+    clients.end();
+    fresh(lab);
+}
+
+#[test]
+fn what_would_break_a_connection_is_refused_before_anything_is_touched() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "stays";
+    macvlan(lab, &["a", "b"]);
+    let refused = |options: &[&str], said: &[&str]| {
+        let mut args = vec!["migrate", name, "--from", "a", "--to", "b"];
+        args.extend(options);
+        let ran = lab.run(&args).expect(4);
+        for said in said.iter().chain(&["nothing was changed"]) {
+            assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+        }
+    };
+    // An address that the engine chose.
+    lab.counter(name, "0.2", "");
+    refused(&["--tcp-established"], &["another address"]);
     lab.is_as_before(name);
     lab.forget(name);
+    // A bridge of each host's own, though name and subnet are the same.
+    for host in ["a", "b"] {
+        lab.ok(host, "docker network inspect natted >/dev/null 2>&1 || docker network create --subnet 10.63.0.0/24 natted");
+    }
+    lab.counter(name, "0.2", "--network natted --ip 10.63.0.50");
+    refused(&["--tcp-established"], &["is a bridge within a", "vxlan"]);
+    lab.is_as_before(name);
+    lab.forget(name);
+    // An address that is taken where it would go.
+    serve(lab, "a", name, &options_of("lan"));
+    let other =
+        format!("docker run -d --name other --network lan --ip {ADDRESS} busybox sleep 1000");
+    lab.ok("b", &other);
+    for options in [&["--tcp-established"][..], &[]] {
+        let disconnect = "docker network disconnect lan other";
+        refused(options, &["is in use on b, by other", disconnect]);
+    }
+    lab.ok("b", "docker rm -f other");
+    // Connections that nobody asked to take along, from outside, and within.
+    let client = TcpStream::connect((ADDRESS, 7000)).unwrap();
+    for mode in ["copy", "post-copy", "auto"] {
+        refused(
+            &["--mode", mode],
+            &["an open TCP connection", "--tcp-established"],
+        );
+    }
+    drop(client);
+    lab.forget(name);
+    let within = "sh -c 'tcps & sleep 1; nc 127.0.0.1 7000 & while true; do sleep 1; done'";
+    lab.ok(
+        "a",
+        &format!("docker run -d --name {name} busybox {within} && sleep 3"),
+    );
+    refused(&[], &["2 open TCP connections (between 127.0.0.1:"]);
+    // Those move wherever the container goes.
+    moved(lab, name, "a", "b", "copy");
+    let found = lab.ok(
+        "b",
+        &format!("docker exec {name} cat /proc/net/tcp | awk '$4 == \"01\"' | wc -l"),
+    );
+    assert_eq!(found, "2");
+    for host in ["a", "b"] {
+        lab.sh(
+            host,
+            &format!("docker rm -f {name}; docker network rm natted"),
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! Mode auto: what is to be known is found out, the modes' own inspections say what is possible, and
 //! [`policy`](crate::policy) chooses.
 
-use crate::copy::lazy;
+use crate::copy::{connections, lazy};
 use crate::inspection::{self, Subject};
 use crate::policy::{self, Choice, ModeFacts};
 use crate::{Failure, Kind, Mode, Options, choice};
@@ -36,6 +36,7 @@ pub(crate) fn inspect(
             if !whole(&subject) {
                 return Err(failure.fix("--mode tarball, which moves its memory and no files"));
             }
+            connections::none_open(&**source, &subject.container)?;
             let choice = policy::choose(ModeFacts {
                 memory_bytes: Some(subject.memory),
                 without_copy: Some(failure.what),

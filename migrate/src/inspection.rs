@@ -1,7 +1,7 @@
 //! Everything that is looked at before anything is touched, and the reasons to refuse.
 
 use crate::choice::{self, Engines};
-use crate::copy::{binds, lazy, rounds, subject, tcp};
+use crate::copy::{binds, connections, lazy, rounds, subject, tcp};
 use crate::leftover;
 use crate::tarball::workflow;
 use crate::{Failure, Kind, Mode, Options, ask, space, tool};
@@ -67,7 +67,9 @@ pub(crate) fn inspect(
     leftover::check(&**source, &name, None, journals)?;
     leftover::check(&**destination, &name, None, journals)?;
     free_name(&**destination, kind, options.name.as_ref().unwrap_or(&name))?;
+    tcp::free(&**destination, kind, &container)?;
     let mut dockers = None;
+    let mut warnings = Vec::new();
     if copies {
         tool::check(&**source, &source_engine)?;
         tool::check(&**destination, &destination_engine)?;
@@ -81,7 +83,9 @@ pub(crate) fn inspect(
         };
         subject::place(&**destination, &container, &copied)?;
         if options.tcp_established {
-            tcp::check(&**source, &**destination, kind, &container)?;
+            warnings = tcp::check(&**source, &**destination, kind, &container)?;
+        } else {
+            connections::none_open(&**source, &container)?;
         }
         if options.mode.has_rounds() {
             rounds::tracks(&**source)?;
@@ -115,7 +119,7 @@ pub(crate) fn inspect(
             image,
             memory,
             left_behind: Vec::new(),
-            warnings: Vec::new(),
+            warnings,
         });
     }
     if let Some((from, to)) = dockers {
@@ -123,13 +127,12 @@ pub(crate) fn inspect(
         space::check(&**destination, to, memory)?;
     }
     let left_behind = left_behind(&**source, &name, &container)?;
-    let warnings = match left_behind.as_slice() {
-        [] => Vec::new(),
-        what => vec![format!(
+    if !left_behind.is_empty() {
+        warnings.push(format!(
             "mode tarball moves memory only, not {}: the restore fails where the container uses that",
-            what.join(", ")
-        )],
-    };
+            left_behind.join(", ")
+        ));
+    }
     Ok(Subject {
         name,
         source_engine,

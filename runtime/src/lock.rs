@@ -4,10 +4,11 @@
 //! lost with the source; what it acknowledges for restored processes that do not go on yet would be lost with the
 //! destination, where the migration is undone then.
 
-/// The table that drops everything, before all others.
+/// The table that drops everything, before all others. What an engine itself announces of an address goes out:
+/// Docker 28 takes it for a failure of its own if that is kept back.
 const RULES: &str = "table inet transship {
   chain in { type filter hook input priority -400; policy drop; }
-  chain out { type filter hook output priority -400; policy drop; }
+  chain out { type filter hook output priority -400; policy drop; icmpv6 type nd-neighbor-advert accept; }
 }
 ";
 
@@ -34,7 +35,10 @@ if command -v nft >/dev/null; then
 else
     [ "$1" = lock ] && how=-I || how=-D
     for tables in iptables ip6tables; do
-        for chain in INPUT OUTPUT; do "$tables" -w "$how" "$chain" -m comment --comment transship -j DROP || [ "$1" != lock ] || exit 1; done
+        for chain in INPUT OUTPUT; do
+            [ "$tables $chain" != "ip6tables OUTPUT" ] && but= || but='! -p ipv6-icmp'
+            "$tables" -w "$how" "$chain" $but -m comment --comment transship -j DROP || [ "$1" != lock ] || exit 1
+        done
     done 2>/dev/null
 fi
 "#;

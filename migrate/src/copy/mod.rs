@@ -4,10 +4,12 @@
 
 pub(crate) mod binds;
 mod clean;
+pub(crate) mod connections;
 mod files;
 mod flow;
 mod freeze;
 mod image;
+mod lan;
 mod layers;
 pub(crate) mod lazy;
 mod network;

@@ -9,7 +9,7 @@ mod socket;
 pub use activity::Activity;
 pub use destination::{Destination, Place, Published, Volume};
 pub use process::{Mapping, OpenFile, Process};
-pub use socket::{Family, Socket};
+pub use socket::{Family, Socket, tcp_sockets};
 
 use super::guard::Guard;
 use super::transcript::{Transcript, keyed};

@@ -85,6 +85,13 @@ pub(super) fn parse(transcript: &Transcript) -> Vec<Socket> {
         .collect()
 }
 
+/// Reads `/proc/PID/net/tcp` and `tcp6`, one after the other too; lines that are none of theirs are passed over.
+#[must_use]
+pub fn tcp_sockets(text: &str) -> Vec<Socket> {
+    let sockets = text.lines().filter_map(|line| socket(Family::Tcp, line));
+    sockets.collect()
+}
+
 fn socket(family: Family, line: &str) -> Option<Socket> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let plain = |inode: Option<&&str>, local: &str| {
