@@ -366,7 +366,7 @@ fn what_would_break_a_connection_is_refused_before_anything_is_touched() {
     }
     drop(client);
     lab.forget(name);
-    let within = "sh -c 'tcps & sleep 1; nc 127.0.0.1 7000 & while true; do sleep 1; done'";
+    let within = "sh -c 'tcps & sleep 1; tail -f /dev/null | nc 127.0.0.1 7000 & while true; do sleep 1; done'";
     lab.ok(
         "a",
         &format!("docker run -d --name {name} busybox {within} && sleep 3"),
