@@ -257,7 +257,7 @@ const FAILS_LATE: &str = r#"
 mv /usr/sbin/nft /usr/sbin/nft.away
 cat > /usr/sbin/nft <<'END'
 #!/bin/sh
-case "$*" in *delete*) ;; *) exec nft.away "$@" ;; esac
+case "$*" in *'policy accept'*) ;; *) exec nft.away "$@" ;; esac
 if nft.away delete table arp transship 2>/dev/null; then
     echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify
     ip link set eth0 address "$(ip -o link show eth0 | sed -n 's/.*link\/ether \([^ ]*\).*/\1/p')"

@@ -19,14 +19,20 @@ pub const ARP: &str = "table arp transship {
 }
 ";
 
-/// Locks, or with `unlock` unlocks, the network namespace that it is run in. Where all is as usual, one call does
-/// it: a container stands still meanwhile.
+/// Locks, or with `unlock` unlocks, the network namespace that it is run in. `open` lets all through at once, for
+/// `unlock` to follow: to take tables away the kernel waits some 15 ms. Where all is as usual one call does it, since a
+/// container stands still meanwhile.
 const SCRIPT: &str = r#"
 if command -v nft >/dev/null; then
     # Not every kernel has a table for ARP; without it a neighbour may ask for the address once more.
     if [ "$1" = lock ]; then
         printf '%s%s' "$2" "$3" | nft -f - 2>/dev/null && exit 0
         printf %s "$2" | nft -f -
+        exit
+    fi
+    if [ "$1" = open ]; then
+        inet='chain inet transship in { policy accept; }; chain inet transship out { policy accept; }'
+        nft "$inet; chain arp transship in { policy accept; }; chain arp transship out { policy accept; }" 2>/dev/null || nft "$inet"
         exit
     fi
     nft 'delete table inet transship; delete table arp transship' 2>/dev/null && exit 0
@@ -47,6 +53,12 @@ fi
 #[must_use]
 pub fn lock() -> [&'static str; 6] {
     ["-c", SCRIPT, "sh", "lock", RULES, ARP]
+}
+
+/// Those that let all through.
+#[must_use]
+pub fn open() -> [&'static str; 4] {
+    ["-c", SCRIPT, "sh", "open"]
 }
 
 /// Those that unlock it; that it is not locked is right too.

@@ -54,7 +54,12 @@ pub(crate) fn take_back(pid: i32, options: &Options) -> Result<(), String> {
     })
 }
 
-/// Unlocks the network of processes that are about to go on.
+/// Lets everything through to processes that are about to go on.
+pub(crate) fn open(pid: i32) -> Result<(), String> {
+    within(pid, || run("sh", &lock::open(), "").map(drop))
+}
+
+/// Takes away what is left of the lock.
 pub(crate) fn unlock(pid: i32) -> Result<(), String> {
     within(pid, || run("sh", &lock::unlock(), "").map(drop))
 }

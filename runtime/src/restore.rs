@@ -98,12 +98,13 @@ pub(crate) fn start(home: &Path, call: &Call) -> Result<bool, String> {
         kept(&pending)?;
     }
     if options.tcp_established {
-        network::unlock(pid)?;
+        network::open(pid)?;
     }
     processes::let_go_on(pid)?;
     if options.tcp_established {
-        // That the neighbours are not told only costs time.
+        // That the neighbours are not told only costs time, and tables that let all through are in nobody's way.
         let _ = announce::announce(pid, false);
+        let _ = network::unlock(pid);
     }
     pending.remove();
     Ok(true)
