@@ -1,5 +1,6 @@
 //! Which engine of a host: the one that has the container, and the same one on the destination.
 
+use crate::copy::{lazy, rounds};
 use crate::{Failure, Mode, Options, ask};
 use engine::{Container, Engine, EngineError, Kind, Name};
 use host::Host;
@@ -105,6 +106,27 @@ pub(crate) fn goes_with(
     let on = source.name();
     let what = format!("{what} works with Docker only, and the container on {on} is one of {kind}");
     Err(Failure::refused(on, what).fix(fix))
+}
+
+/// Whether two hosts can do what is asked for, whatever the container.
+///
+/// # Errors
+/// What is refused between them, or a host that could not be asked.
+pub fn suits(
+    source: &dyn Host,
+    destination: &dyn Host,
+    kind: Kind,
+    options: &Options,
+) -> Result<(), Failure> {
+    goes_with(source, kind, options.mode, options)?;
+    if options.mode.has_rounds() {
+        rounds::tracks(source)?;
+    }
+    if options.leaves_pages() {
+        lazy::serves(source)?;
+        lazy::fetches(destination)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

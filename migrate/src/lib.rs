@@ -30,6 +30,7 @@ mod tarball;
 mod tool;
 mod undo;
 
+pub use choice::suits;
 pub use context::{LINK_TIMEOUT, Mode, Options};
 pub use ending::refuse;
 pub use event::{Event, Observer};
