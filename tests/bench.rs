@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use support::copy::interrupt;
 use support::{Lab, Ran, fits_schema};
 
@@ -29,7 +30,13 @@ fn clean(lab: &Lab) {
             "docker ps -aq --filter label=transship.bench; ls -d /dev/shm/transship-bench* /var/tmp/transship-bench* /var/lib/transship/migrate/* 2>/dev/null; pgrep -ax 'hog|criu'; true",
         );
         assert_eq!(left, "", "on {host}");
+        assert_eq!(shaper(lab, host), "noqueue 0:", "on {host}");
     }
+}
+
+/// What decides when packets leave a host.
+fn shaper(lab: &Lab, host: &str) -> String {
+    lab.ok(host, "tc qdisc show dev eth0 | cut -d ' ' -f 2,3")
 }
 
 fn read(folder: &Path, name: &str) -> String {
@@ -201,9 +208,14 @@ fn what_makes_no_sense_is_refused_and_a_dry_run_changes_nothing() {
         (&["a", "a"][..], "both hosts are the same"),
         (
             &["a", "b", "--modes", "podman"],
-            "--modes copy,post-copy,tarball",
+            "--modes copy,post-copy,pre-copy,tarball",
         ),
         (&["a", "b", "--sizes", "1K"], "is no size"),
+        (&["a", "b", "--links", "lan=10M"], "is no link"),
+        (
+            &["a", "b", "--tcp", "lan=10.106.0.50", "--modes", "tarball"],
+            "does not take TCP connections along",
+        ),
     ] {
         let ran = lab
             .run(&[&["bench", "--out", out_text], words].concat())
@@ -224,10 +236,197 @@ fn what_makes_no_sense_is_refused_and_a_dry_run_changes_nothing() {
         .expect(0);
     assert!(
         ran.stdout
-            .contains("2 MiB, mode tarball: a → b → a, 3 times"),
+            .contains("2 MiB, mode tarball: a → b → a, 3 times (lan, as it is)"),
         "{}",
         ran.stdout
     );
+    // The kernel of this machine decides.
+    let tracked = lab.sh("a", "criu check --feature mem_dirty_track").code == 0;
+    assert_eq!(
+        ran.stdout.contains("mode pre-copy"),
+        tracked,
+        "{}",
+        ran.stdout
+    );
+    if !tracked {
+        let named = lab.run(&["bench", "a", "b", "--dry-run", "--modes", "pre-copy"]);
+        let said = named.expect(4).stderr;
+        assert!(
+            said.contains("does not track which memory changes"),
+            "{said}"
+        );
+    }
     assert!(!out.exists());
+    clean(lab);
+}
+
+#[test]
+fn over_a_slow_link_everything_takes_its_time_and_then_it_is_as_it_was() {
+    let Some((_turn, lab)) = lab() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let ran = lab.run(&[
+        "bench",
+        "a",
+        "b",
+        "--sizes",
+        "0,1M,64M",
+        "--links",
+        "slow=4M",
+        "--modes",
+        "copy",
+        "--runs",
+        "1",
+        "--out",
+        folder.path().to_str().unwrap(),
+        "--json",
+    ]);
+    let document = ran.expect(0).json();
+    fits_schema(&document, "bench");
+    assert_eq!(
+        document["links"],
+        serde_json::json!([{ "name": "slow", "bits_per_second": 4_000_000 }])
+    );
+    // 64 MiB would take minutes.
+    let rows = document["rows"].as_array().unwrap();
+    let sizes: Vec<u64> = rows
+        .iter()
+        .map(|row| row["size_mib"].as_u64().unwrap())
+        .collect();
+    assert_eq!(sizes, [0, 0, 1, 1]);
+    assert!(document["notes"].to_string().contains("64 MiB over slow"));
+    for row in rows {
+        assert_eq!(
+            (&row["link"], &row["memory_whole"]),
+            (&"slow".into(), &true.into()),
+            "{row:#}"
+        );
+    }
+    // The rate is kept, but for what may go at once.
+    let floor = |what: &str| {
+        let floors = document["floors"].as_array().unwrap();
+        let of = |floor: &&Value| floor["what"] == what && floor["size_mib"] == 1;
+        let floor = floors.iter().find(of).unwrap_or_else(|| panic!("{what}"));
+        (floor["link"].as_str(), floor["seconds"].as_f64().unwrap())
+    };
+    let least = f64::from(8 << 20) / 4e6 * 0.9;
+    let (link, tcp) = floor("tcp");
+    assert!(link == Some("slow") && tcp > least, "{tcp}");
+    assert!(floor("page-server").1 > least);
+    assert_eq!(floor("criu-dump").0, None);
+    let beside = &document["medians"][2]["floor"];
+    assert_eq!(beside["tcp_seconds"].as_f64(), Some(tcp));
+    // What is said of the hosts' own link is not said of this one.
+    assert!(!document["targets"].to_string().contains("downtime of copy"));
+    clean(lab);
+}
+
+#[test]
+fn whatever_ends_it_no_link_stays_slow() {
+    let Some((_turn, lab)) = lab() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for signal in ["INT", "KILL"] {
+        let mut child = lab
+            .transship(&[
+                "bench", "a", "b", "--sizes", "0", "--links", "10M", "--modes", "copy", "--out",
+            ])
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut talk = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("run 1 of 3 (10M, 10 Mbit/s)") {
+            line.clear();
+            assert_ne!(talk.read_line(&mut line).unwrap(), 0, "it ended");
+        }
+        for host in ["a", "b"] {
+            assert!(shaper(lab, host).starts_with("tbf "), "on {host}");
+        }
+        // At once: nothing of a migration is there yet but the container.
+        let told = std::process::Command::new("kill")
+            .args(["-s", signal, &child.id().to_string()])
+            .status();
+        assert!(told.unwrap().success());
+        std::io::copy(&mut talk, &mut std::io::sink()).unwrap();
+        let ended = child.wait().unwrap().code();
+        assert_eq!(ended, (signal == "INT").then_some(130));
+        let begin = Instant::now();
+        while ["a", "b"]
+            .iter()
+            .any(|host| shaper(lab, host) != "noqueue 0:")
+        {
+            assert!(begin.elapsed() < Duration::from_secs(100), "SIG{signal}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        for host in ["a", "b"] {
+            lab.ok(
+                host,
+                "docker rm -f $(docker ps -aq --filter label=transship.bench) 2>/dev/null; true",
+            );
+        }
+    }
+    clean(lab);
+}
+
+#[test]
+fn a_link_that_cannot_be_slowed_down_is_refused() {
+    let Some((_turn, lab)) = lab() else { return };
+    let refused = |said: &str| {
+        let ran = lab.run(&["bench", "a", "b", "--links", "zigbee", "--dry-run"]);
+        let stderr = ran.expect(4).stderr;
+        assert!(stderr.contains(said), "{stderr}");
+    };
+    lab.ok(
+        "b",
+        "tc qdisc add dev eth0 root tbf rate 100mbit burst 64kb latency 400ms",
+    );
+    refused("the traffic of eth0 on b is shaped already (tbf ");
+    assert!(shaper(lab, "b").starts_with("tbf "), "it is not ours");
+    lab.ok("b", "tc qdisc del dev eth0 root");
+    lab.ok("a", "mv /usr/sbin/tc /usr/sbin/tc.away");
+    refused("there is no tc on a");
+    lab.ok("a", "mv /usr/sbin/tc.away /usr/sbin/tc");
+    clean(lab);
+}
+
+#[test]
+fn somebody_who_is_connected_says_how_long_he_waited() {
+    let Some((_turn, lab)) = lab() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for host in ["a", "b"] {
+        lab.ok(host, "docker network inspect lan >/dev/null 2>&1 || docker network create -d macvlan --subnet 10.106.0.0/24 --gateway 10.106.0.1 -o parent=eth0 lan");
+    }
+    let ran = lab.run(&[
+        "bench",
+        "a",
+        "b",
+        "--sizes",
+        "1M",
+        "--tcp",
+        "lan=10.106.0.50",
+        "--runs",
+        "1",
+        "--out",
+        folder.path().to_str().unwrap(),
+        "--json",
+    ]);
+    let document = ran.expect(0).json();
+    fits_schema(&document, "bench");
+    let rows = document["rows"].as_array().unwrap();
+    assert!(rows.len() >= 4, "{document:#}");
+    for row in rows {
+        assert_ne!(row["mode"], "tarball");
+        let (tcp, downtime) = (&row["tcp"], row["downtime_seconds"].as_f64().unwrap());
+        assert!(
+            tcp["answers"].as_u64() > Some(2) && tcp["resets"] == 0,
+            "{row:#}"
+        );
+        // It asks every 10 ms; what it sees is not much shorter than what was measured from outside.
+        let waited = tcp["longest_pause_seconds"].as_f64().unwrap();
+        assert!(waited > downtime / 4.0, "{row:#}");
+    }
+    assert!(document["medians"][0]["longest_pause_seconds"].is_number());
+    assert!(read(folder.path(), "figures.md").contains("| client's pause |"));
     clean(lab);
 }

@@ -1,6 +1,6 @@
 //! What was measured, as one document. Times in seconds, sizes in bytes unless a name says otherwise.
 
-use crate::Size;
+use crate::{Link, Size};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -14,6 +14,8 @@ pub enum Mode {
     Copy,
     /// `transship migrate --mode post-copy`.
     PostCopy,
+    /// `transship migrate --mode pre-copy`.
+    PreCopy,
     /// Podman's own: `podman container checkpoint --export`, a copy, `podman container restore --import`.
     Podman,
 }
@@ -26,8 +28,15 @@ impl Mode {
             Mode::Tarball => "tarball",
             Mode::Copy => "copy",
             Mode::PostCopy => "post-copy",
+            Mode::PreCopy => "pre-copy",
             Mode::Podman => "podman",
         }
+    }
+
+    /// Whether established TCP connections can move along.
+    #[must_use]
+    pub fn keeps_connections(self) -> bool {
+        matches!(self, Mode::Copy | Mode::PostCopy | Mode::PreCopy)
     }
 }
 
@@ -64,13 +73,26 @@ pub struct Peak {
     pub bytes: u64,
 }
 
+/// What a client saw that sent numbered requests while the container moved.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+pub struct Tcp {
+    /// Its longest wait for an answer: the downtime that counts.
+    pub longest_pause_seconds: f64,
+    /// Answers, each the right one, in order.
+    pub answers: u64,
+    /// How often its connection was lost.
+    pub resets: u32,
+}
+
 /// One move: a row of the thesis's table 4.1, and more.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Row {
     /// How it was moved.
     pub mode: Mode,
-    /// Memory of the process, MiB; every other page is random.
+    /// Memory of the process, MiB; every other page is random. 0 is the counter, a shell.
     pub size_mib: Size,
+    /// Name of the link between the hosts.
+    pub link: String,
     /// Which run it was, from 1 on.
     pub run: u32,
     /// Where it came from.
@@ -89,6 +111,9 @@ pub struct Row {
     /// For how long the container stood still.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub downtime_seconds: Option<f64>,
+    /// What a client saw that was connected meanwhile, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Tcp>,
     /// All of it.
     pub total_seconds: f64,
     /// Its phases.
@@ -96,20 +121,37 @@ pub struct Row {
     /// The most memory that processes of ours took, where the container was large.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub peaks: Vec<Peak>,
-    /// After the move the process checked all pages of its memory, and each was what it had been.
+    /// After the move the process checked all pages of its memory, and each was what it had been; the counter
+    /// counted on.
     pub memory_whole: bool,
     /// What went wrong; nothing where it went well. Such a row counts in no median.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
 
-/// The medians of all runs of a mode, a size and a direction.
+/// What the same hosts take for the least of what a move is: the floors nearest to a median.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, JsonSchema)]
+pub struct Beside {
+    /// A plain start on the destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_seconds: Option<f64>,
+    /// `criu dump` and `criu restore` of such a process, into memory and from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub criu_seconds: Option<f64>,
+    /// So many bytes over TCP, on the same link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_seconds: Option<f64>,
+}
+
+/// The medians of all runs of a mode, a size, a link and a direction.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Median {
     /// How it was moved.
     pub mode: Mode,
     /// Memory of the process, MiB.
     pub size_mib: Size,
+    /// Name of the link between the hosts.
+    pub link: String,
     /// Where it came from.
     pub source: String,
     /// Where it went.
@@ -130,11 +172,16 @@ pub struct Median {
     /// For how long the container stood still.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub downtime_seconds: Option<f64>,
+    /// The longest wait of a client that was connected meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_pause_seconds: Option<f64>,
     /// All of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_seconds: Option<f64>,
     /// Of each phase.
     pub phases: Vec<Phase>,
+    /// What these hosts take without us.
+    pub floor: Beside,
 }
 
 /// What the machines take without us: medians. What could not be measured is missing, and a note says why.
@@ -145,6 +192,9 @@ pub struct FloorRow {
     /// Memory of the process, MiB, where that matters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_mib: Option<Size>,
+    /// Name of the link between the hosts, where that matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
     /// The host, or the source.
     pub host: String,
     /// Seconds.
@@ -179,6 +229,8 @@ pub struct Document {
     pub image: String,
     /// How often each move was made.
     pub runs: u32,
+    /// The links over which it was made.
+    pub links: Vec<Link>,
     /// What a dry run would do, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<String>,
@@ -196,143 +248,4 @@ pub struct Document {
     pub total_seconds: f64,
     /// The exit code of the command line.
     pub exit_code: u8,
-}
-
-/// The median; none of nothing.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        odd if odd % 2 == 1 => Some(values[middle]),
-        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
-    }
-}
-
-/// The medians of rows, in the order in which they were first made.
-pub(crate) fn medians(rows: &[Row]) -> Vec<Median> {
-    let mut keys: Vec<&Row> = Vec::new();
-    let same = |one: &Row, other: &Row| {
-        (one.mode, one.size_mib, &one.source, &one.destination)
-            == (
-                other.mode,
-                other.size_mib,
-                &other.source,
-                &other.destination,
-            )
-    };
-    for row in rows {
-        if !keys.iter().any(|key| same(key, row)) {
-            keys.push(row);
-        }
-    }
-    keys.into_iter()
-        .map(|key| {
-            let (good, failed): (Vec<&Row>, Vec<&Row>) = rows
-                .iter()
-                .filter(|row| same(row, key))
-                .partition(|row| row.failure.is_none());
-            let count = |rows: &[&Row]| u32::try_from(rows.len()).unwrap_or(u32::MAX);
-            let of =
-                |get: &dyn Fn(&Row) -> Option<f64>| median(good.iter().filter_map(|row| get(row)));
-            let first = good.first().map_or(&[][..], |row| &row.phases);
-            let phase = |name: &str| {
-                median(
-                    good.iter()
-                        .flat_map(|row| &row.phases)
-                        .filter(|phase| phase.name == name)
-                        .map(|phase| phase.seconds),
-                )
-            };
-            Median {
-                mode: key.mode,
-                size_mib: key.size_mib,
-                source: key.source.clone(),
-                destination: key.destination.clone(),
-                good: count(&good),
-                failed: count(&failed),
-                file_bytes: of(&|row| row.file_bytes.map(|bytes| bytes as f64)),
-                bytes_sent: of(&|row| row.bytes_sent.map(|bytes| bytes as f64)),
-                bytes_received: of(&|row| row.bytes_received.map(|bytes| bytes as f64)),
-                downtime_seconds: of(&|row| row.downtime_seconds),
-                total_seconds: of(&|row| Some(row.total_seconds)),
-                phases: first
-                    .iter()
-                    .filter_map(|one| {
-                        Some(Phase {
-                            name: one.name.clone(),
-                            seconds: phase(&one.name)?,
-                        })
-                    })
-                    .collect(),
-            }
-        })
-        .collect()
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) fn row(mode: Mode, size: &str, downtime: f64) -> Row {
-        Row {
-            mode,
-            size_mib: size.parse().unwrap(),
-            run: 1,
-            source: "a".into(),
-            destination: "b".into(),
-            file_bytes: (mode == Mode::Tarball).then_some(1 << 20),
-            bytes_sent: Some(2 << 20),
-            bytes_received: Some(100),
-            downtime_seconds: Some(downtime),
-            total_seconds: downtime * 2.0,
-            phases: vec![Phase {
-                name: "move".into(),
-                seconds: downtime / 2.0,
-            }],
-            peaks: Vec::new(),
-            memory_whole: true,
-            failure: None,
-        }
-    }
-
-    #[test]
-    fn the_middle_one_or_between_the_two() {
-        assert_eq!(median([]), None);
-        assert_eq!(median([3.0]), Some(3.0));
-        assert_eq!(median([9.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median([4.0, 1.0, 2.0, 9.0]), Some(3.0));
-    }
-
-    #[test]
-    fn what_failed_is_counted_and_in_no_median() {
-        let mut bad = row(Mode::Copy, "1M", 100.0);
-        bad.failure = Some("no".into());
-        let back = Row {
-            source: "b".into(),
-            destination: "a".into(),
-            ..row(Mode::Copy, "1M", 7.0)
-        };
-        let rows = [
-            row(Mode::Copy, "1M", 1.0),
-            back,
-            bad,
-            row(Mode::Copy, "1M", 3.0),
-            row(Mode::Tarball, "1M", 5.0),
-        ];
-        let medians = medians(&rows);
-        assert_eq!(medians.len(), 3);
-        assert_eq!((medians[0].good, medians[0].failed), (2, 1));
-        assert_eq!(medians[0].downtime_seconds, Some(2.0));
-        assert_eq!(
-            medians[0].phases,
-            [Phase {
-                name: "move".into(),
-                seconds: 1.0
-            }]
-        );
-        assert_eq!(medians[1].downtime_seconds, Some(7.0));
-        assert_eq!(medians[2].file_bytes, Some(f64::from(1 << 20)));
-    }
 }

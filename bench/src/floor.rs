@@ -1,10 +1,10 @@
 //! What the two hosts take without us: a plain start, CRIU alone, CRIU's own page server, bytes over TCP.
 
-use crate::document::{FloorRow, median};
-use crate::workload::NAME;
-use crate::{Document, Size};
+use crate::document::FloorRow;
+use crate::medians::median;
+use crate::workload::{COUNTER, NAME};
+use crate::{Document, Link, Size, wire};
 use engine::Kind;
-use host::facts::link;
 use host::{Cmd, Host};
 use migrate::Failure;
 use std::net::IpAddr;
@@ -40,7 +40,7 @@ done"#;
 
 /// A process of that size outside of any container: its pages to a page server, a dump, a restore. Prints
 /// which, and nanoseconds. Everything is in memory, for root alone, and removed.
-const CRIU: &str = r#"engine=$1 image=$2 name=$3 mib=$4 address=$5 port=$6
+const CRIU: &str = r#"engine=$1 image=$2 name=$3 mib=$4 counter=$5 address=$6 port=$7
 umask 077
 work=$(mktemp -d /var/tmp/transship-bench.XXXXXX) || exit
 images=$(mktemp -d /dev/shm/transship-bench.XXXXXX) || exit
@@ -49,7 +49,8 @@ trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null; "$engine" rm -f "$name-hog
 "$engine" create --label transship.bench --name "$name-hog" "$image" hog 1 >/dev/null &&
 	"$engine" cp "$name-hog:/bin/hog" "$work/hog" || exit
 cd /
-setsid "$work/hog" "$mib" </dev/null >/dev/null 2>&1 &
+if [ "$mib" = 0 ]; then set -- sh -c "$counter"; else set -- "$work/hog" "$mib"; fi
+setsid "$@" </dev/null >/dev/null 2>&1 &
 pid=$!
 until [ "$(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")" -ge $((mib * 1024)) ]; do
 	kill -0 "$pid" || exit
@@ -147,6 +148,7 @@ pub(crate) fn start(host: &dyn Host, kind: Kind, image: &str, runs: u32, documen
                     }
                     .into(),
                     size_mib: None,
+                    link: None,
                     host: host.name().into(),
                     seconds,
                 }
@@ -155,82 +157,90 @@ pub(crate) fn start(host: &dyn Host, kind: Kind, image: &str, runs: u32, documen
     }
 }
 
-/// CRIU alone on the source, its page server on the destination, and so many bytes over TCP.
-pub(crate) fn pages(
-    source: &dyn Host,
-    destination: &dyn Host,
-    kind: Kind,
-    image: &str,
-    (size, runs): (Size, u32),
-    document: &mut Document,
-) {
-    let address = address(destination).map(|address| address.to_string());
-    let mut lines = String::new();
-    for _ in 0..runs {
-        match once(source, destination, kind, image, size, address.as_deref()) {
-            Ok(text) => {
-                lines.push_str(&text);
-                lines.push('\n');
-            }
-            Err(failure) => document
-                .notes
-                .push(format!("no floor of CRIU at {size}: {}", failure.what)),
-        }
-    }
-    if address.is_none() {
-        let name = destination.name();
-        document.notes.push(format!(
-            "no page server on {name}: it is not reached over SSH, so its address is not known"
-        ));
-    }
-    let mut found = read(&lines);
-    let link = link::measure(source, destination);
-    match link.throughput.filter(|_| link.throughput_direct) {
-        Some(rate) => found.push(("tcp".into(), size.bytes() as f64 / rate)),
-        None => document.notes.push(format!(
-            "no TCP connection from {} to {} could be measured",
-            source.name(),
-            destination.name()
-        )),
-    }
-    document
-        .floors
-        .extend(found.into_iter().map(|(what, seconds)| FloorRow {
-            what,
-            size_mib: Some(size),
-            host: source.name().into(),
-            seconds,
-        }));
+/// What is measured for each size and each link, from one host to the other.
+pub(crate) struct Pages<'a> {
+    pub source: &'a dyn Host,
+    pub destination: &'a dyn Host,
+    pub kind: Kind,
+    pub image: &'a str,
+    pub link: &'a Link,
+    pub size: Size,
+    pub runs: u32,
 }
 
-fn once(
-    source: &dyn Host,
-    destination: &dyn Host,
-    kind: Kind,
-    image: &str,
-    size: Size,
-    address: Option<&str>,
-) -> Result<String, Failure> {
-    let served = || destination.text(&Cmd::changes("sh").args(["-c", SERVED, "remove-the-pages"]));
-    let measure = || {
-        if let Some(address) = address {
-            // One that an earlier benchmark left would be in the way.
-            served()?;
-            let serve = Cmd::changes("sh").args(["-c", SERVE, "serve-pages", address, PORT]);
-            destination.text(&serve)?;
+impl Pages<'_> {
+    /// CRIU alone on the source, its page server on the destination, and so many bytes over TCP. What does not
+    /// depend on the link is measured over the first one only.
+    pub fn measure(&self, document: &mut Document) {
+        let (size, name) = (self.size, self.destination.name());
+        let address = address(self.destination).map(|address| address.to_string());
+        let mut lines = String::new();
+        for _ in 0..self.runs {
+            match self.once(address.as_deref()) {
+                Ok(text) => {
+                    lines.push_str(&text);
+                    lines.push('\n');
+                }
+                Err(failure) => document
+                    .notes
+                    .push(format!("no floor of CRIU at {size}: {}", failure.what)),
+            }
+            // A counter has no memory to speak of.
+            if let Some(address) = address.as_deref().filter(|_| !size.is_counter()) {
+                match wire::carry(self.source, self.destination, address, size.bytes()) {
+                    Ok(text) => lines.push_str(&text),
+                    Err(failure) => document.notes.push(format!(
+                        "no floor of TCP at {size} over {}: {}",
+                        self.link, failure.what
+                    )),
+                }
+            }
         }
-        let mib = size.mib().to_string();
-        let words = ["-c", CRIU, "criu-alone", kind.program(), image, NAME, &mib];
-        let cmd = Cmd::changes("sh")
-            .args(words)
-            .args([address.unwrap_or_default(), PORT]);
-        source.text(&cmd.timeout(SLOW))
-    };
-    let result = measure();
-    if address.is_some() {
-        served()?;
+        if address.is_none() {
+            document.notes.push(format!(
+                "no page server on {name}: it is not reached over SSH, so its address is not known"
+            ));
+        }
+        for (what, seconds) in read(&lines) {
+            let on_link = ["page-server", "tcp"].contains(&&*what);
+            let known = |floor: &FloorRow| floor.what == what && floor.size_mib == Some(size);
+            if !on_link && document.floors.iter().any(known) {
+                continue;
+            }
+            document.floors.push(FloorRow {
+                what,
+                size_mib: Some(size),
+                link: on_link.then(|| self.link.name.clone()),
+                host: self.source.name().into(),
+                seconds,
+            });
+        }
     }
-    Ok(result?)
+
+    fn once(&self, address: Option<&str>) -> Result<String, Failure> {
+        let served = || {
+            let cmd = Cmd::changes("sh").args(["-c", SERVED, "remove-the-pages"]);
+            self.destination.text(&cmd)
+        };
+        let measure = || {
+            if let Some(address) = address {
+                // One that an earlier benchmark left would be in the way.
+                served()?;
+                let serve = Cmd::changes("sh").args(["-c", SERVE, "serve-pages", address, PORT]);
+                self.destination.text(&serve)?;
+            }
+            let mib = self.size.mib().to_string();
+            let words = ["-c", CRIU, "criu-alone", self.kind.program(), self.image];
+            let cmd = Cmd::changes("sh").args(words).args([NAME, &mib, COUNTER]);
+            let cmd = cmd.args([address.unwrap_or_default(), PORT]);
+            self.source.text(&cmd.timeout(SLOW))
+        };
+        let result = measure();
+        if address.is_some() {
+            served()?;
+        }
+        Ok(result?)
+    }
 }
 
 #[cfg(test)]

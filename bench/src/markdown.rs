@@ -45,6 +45,15 @@ pub fn text(document: &Document, plot: &str) -> String {
 /// Memory, mode, host and process.
 type Key<'a> = (crate::Size, &'a str, &'a str, &'a str);
 
+/// A floor in a cell: what there is none of is a dash.
+fn floor(seconds: Option<f64>) -> String {
+    match seconds {
+        // A connection within a machine carries a MiB in less.
+        Some(seconds) if seconds < 0.01 => format!("{seconds:.4}"),
+        other => self::seconds(other),
+    }
+}
+
 /// The largest of all moves.
 fn peaks(document: &Document) -> Vec<(Key<'_>, u64)> {
     let mut all: Vec<(Key<'_>, u64)> = Vec::new();
@@ -65,7 +74,7 @@ fn put(out: &mut String, document: &Document, plot: &str) {
     macro_rules! line { ($($arg:tt)*) => { let _ = writeln!(out, $($arg)*); }; }
     line!("# What a migration takes\n");
     line!(
-        "Made by `transship bench`; medians of {} runs, seconds. Compare figures of one run only: another machine has others.\n",
+        "Made by `transship bench`; seconds, each the median where a move was made more than once (runs: {}). Compare figures of one table only: another machine has others.\n",
         document.runs
     );
     if !document.complete {
@@ -82,16 +91,36 @@ fn put(out: &mut String, document: &Document, plot: &str) {
         );
     }
     line!("\n## Moves\n");
+    let links: Vec<String> = document.links.iter().map(ToString::to_string).collect();
+    line!("Links: {}.", links.join("; "));
+    let pauses = document
+        .medians
+        .iter()
+        .any(|one| one.longest_pause_seconds.is_some());
+    let (pause, rule) = if pauses {
+        (" client's pause |", "---|")
+    } else {
+        ("", "")
+    };
     line!(
-        "| memory | mode | source | destination | tarball | data sent | acknowledged | downtime | total | moves |\n|---|---|---|---|---|---|---|---|---|---|"
+        "The last three columns are what the same hosts take at best: a plain start, `criu dump` and `criu restore` of such a process, such a size over TCP.\n"
+    );
+    line!(
+        "| link | memory | mode | source | destination | file size | data sent | acknowledged | downtime |{pause} total | moves | a start | CRIU | TCP |\n|---|---|---|---|---|---|---|---|---|{rule}---|---|---|---|---|"
     );
     for one in &document.medians {
+        let pause = if pauses {
+            format!(" {} |", seconds(one.longest_pause_seconds))
+        } else {
+            String::new()
+        };
         let moves = match one.failed {
             0 => one.good.to_string(),
             failed => format!("{}, {failed} failed", one.good),
         };
         line!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {moves} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |{pause} {} | {moves} | {} | {} | {} |",
+            one.link,
             one.size_mib,
             one.mode.as_str(),
             cell(&one.source),
@@ -100,11 +129,14 @@ fn put(out: &mut String, document: &Document, plot: &str) {
             size(one.bytes_sent),
             size(one.bytes_received),
             seconds(one.downtime_seconds),
-            seconds(one.total_seconds)
+            seconds(one.total_seconds),
+            floor(one.floor.start_seconds),
+            floor(one.floor.criu_seconds),
+            floor(one.floor.tcp_seconds)
         );
     }
     line!("\n![size against time]({plot})\n\n## Where the time goes\n");
-    line!("| memory | mode | from | phases |\n|---|---|---|---|");
+    line!("| link | memory | mode | from | phases |\n|---|---|---|---|---|");
     for one in document.medians.iter().filter(|one| one.good > 0) {
         let phases: Vec<String> = one
             .phases
@@ -112,7 +144,8 @@ fn put(out: &mut String, document: &Document, plot: &str) {
             .map(|phase| format!("{} {:.3}", phase.name, phase.seconds))
             .collect();
         line!(
-            "| {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} |",
+            one.link,
             one.size_mib,
             one.mode.as_str(),
             cell(&one.source),
@@ -132,14 +165,15 @@ fn put(out: &mut String, document: &Document, plot: &str) {
         }
     }
     line!("\n## What these hosts take without transship\n");
-    line!("| what | memory | host | seconds |\n|---|---|---|---|");
-    for floor in &document.floors {
-        let memory = floor.size_mib.map_or("–".into(), |size| size.to_string());
+    line!("| what | link | memory | host | seconds |\n|---|---|---|---|---|");
+    for row in &document.floors {
+        let memory = row.size_mib.map_or("–".into(), |size| size.to_string());
         line!(
-            "| {} | {memory} | {} | {:.3} |",
-            meaning(&floor.what),
-            cell(&floor.host),
-            floor.seconds
+            "| {} | {} | {memory} | {} | {} |",
+            meaning(&row.what),
+            row.link.as_deref().unwrap_or("–"),
+            cell(&row.host),
+            floor(Some(row.seconds))
         );
     }
     line!("\n## Ratios\n\n| what | is | should be | |\n|---|---|---|---|");
@@ -165,9 +199,10 @@ fn put(out: &mut String, document: &Document, plot: &str) {
         line!("\n## What did not work\n");
         for (row, why) in failed {
             line!(
-                "- {}, {}, {} → {}, run {}: {}",
+                "- {}, {}, {}, {} → {}, run {}: {}",
                 row.size_mib,
                 row.mode.as_str(),
+                row.link,
                 row.source,
                 row.destination,
                 row.run,
@@ -214,7 +249,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("64 MiB, tarball, a → b, run 1: restore: no &lt;room> \\| on b"),
+            text.contains("64 MiB, tarball, lan, a → b, run 1: restore: no &lt;room> \\| on b"),
             "{text}"
         );
         assert!(text.contains("0, 1 failed"), "{text}");

@@ -1,4 +1,4 @@
-//! The thesis's figure 4.16, size against running time, as SVG; both axes logarithmic.
+//! The thesis's figure 4.16, size against running time, as SVG; both axes logarithmic, the same for every link.
 
 use crate::document::{Document, Mode};
 use std::fmt::Write as _;
@@ -11,12 +11,16 @@ const TOP: f64 = 40.0;
 const BOTTOM: f64 = 55.0;
 
 /// Modes in the order of the legend, with colours that people who see no red or green can tell apart.
-const MODES: [(Mode, &str); 4] = [
+const MODES: [(Mode, &str); 5] = [
     (Mode::Tarball, "#d55e00"),
     (Mode::Podman, "#cc79a7"),
     (Mode::Copy, "#0072b2"),
     (Mode::PostCopy, "#009e73"),
+    (Mode::PreCopy, "#e69f00"),
 ];
+
+/// The points of a mode, and its colour.
+type Series = (Mode, &'static str, Vec<Point>);
 
 /// An axis: values between powers of ten, and where they are.
 struct Axis {
@@ -61,13 +65,13 @@ impl Axis {
 /// A point: size, total time, downtime.
 type Point = (f64, f64, Option<f64>);
 
-/// Of each move that went well: the tarball's size in MiB (without a tarball, the data sent), total time and
-/// downtime.
-fn points(document: &Document, mode: Mode) -> Vec<Point> {
+/// Of each move over a link that went well: the tarball's size in MiB (without a tarball, the data sent), total
+/// time and downtime.
+fn points(document: &Document, link: &str, mode: Mode) -> Vec<Point> {
     document
         .rows
         .iter()
-        .filter(|row| row.mode == mode && row.failure.is_none())
+        .filter(|row| row.link == link && row.mode == mode && row.failure.is_none())
         .filter_map(|row| {
             let bytes = row
                 .file_bytes
@@ -84,34 +88,60 @@ fn points(document: &Document, mode: Mode) -> Vec<Point> {
         .collect()
 }
 
-/// The plot. Filled: all of it; hollow: how long the container stood still.
+/// The plot, a panel for each link. Filled: all of it; hollow: how long the container stood still.
 #[must_use]
 pub fn svg(document: &Document) -> String {
-    let series: Vec<(Mode, &str, Vec<Point>)> = MODES
-        .into_iter()
-        .map(|(mode, colour)| (mode, colour, points(document, mode)))
-        .filter(|(_, _, points)| !points.is_empty())
+    let mut panels: Vec<(String, Vec<Series>)> = document
+        .links
+        .iter()
+        .map(|link| {
+            let series = MODES
+                .into_iter()
+                .map(|(mode, colour)| (mode, colour, points(document, &link.name, mode)));
+            let series = series.filter(|(_, _, points)| !points.is_empty());
+            (link.to_string(), series.collect())
+        })
+        .filter(|(_, series): &(_, Vec<Series>)| !series.is_empty())
         .collect();
-    let all = || series.iter().flat_map(|(_, _, points)| points);
+    if panels.is_empty() {
+        panels.push(("nothing was measured".into(), Vec::new()));
+    }
+    let series = || panels.iter().flat_map(|(_, series)| series);
+    let all = || series().flat_map(|(_, _, points)| points);
     let x = Axis::of(all().map(|point| point.0), LEFT, WIDTH - RIGHT);
     let y = Axis::of(
         all().flat_map(|point| [Some(point.1), point.2].into_iter().flatten()),
         HEIGHT - BOTTOM,
         TOP,
     );
+    let height = HEIGHT * panels.len() as f64;
     let mut out = String::new();
-    draw(&mut out, &series, &x, &y);
-    out
-}
-
-fn draw(out: &mut String, series: &[(Mode, &str, Vec<Point>)], x: &Axis, y: &Axis) {
     // Writing to a string does not fail.
     macro_rules! line { ($($arg:tt)*) => { let _ = writeln!(out, $($arg)*); }; }
     line!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">"##
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">"##
     );
     line!(r##"<title>Size of the tarball, or data sent, against running time</title>"##);
-    line!(r##"<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>"##);
+    line!(r##"<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>"##);
+    for (index, (title, series)) in panels.iter().enumerate() {
+        line!(
+            r##"<g transform="translate(0 {})">"##,
+            HEIGHT * index as f64
+        );
+        draw(&mut out, title, series, &x, &y);
+        let _ = writeln!(out, "</g>");
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+/// One link. Its name holds nothing that SVG would read as its own.
+fn draw(out: &mut String, title: &str, series: &[Series], x: &Axis, y: &Axis) {
+    macro_rules! line { ($($arg:tt)*) => { let _ = writeln!(out, $($arg)*); }; }
+    line!(
+        r##"<text x="{LEFT}" y="{:.1}" font-weight="bold">{title}</text>"##,
+        TOP - 16.0
+    );
     for (at, label) in x.ticks() {
         line!(
             r##"<path d="M{at:.1} {:.1}V{TOP}" stroke="#dddddd"/><text x="{at:.1}" y="{:.1}" text-anchor="middle">{label}</text>"##,
@@ -165,7 +195,6 @@ fn draw(out: &mut String, series: &[(Mode, &str, Vec<Point>)], x: &Axis, y: &Axi
             row + 4.0
         );
     }
-    line!("</svg>");
 }
 
 #[cfg(test)]
@@ -184,6 +213,26 @@ mod tests {
             let at: f64 = part.split('"').next().unwrap().parse().unwrap();
             assert!((LEFT..=WIDTH).contains(&at), "{at}");
         }
+    }
+
+    #[test]
+    fn each_link_has_a_panel_of_its_own_with_the_same_axes() {
+        let mut document = document();
+        let slow = crate::Row {
+            link: "zigbee".into(),
+            total_seconds: 300.0,
+            ..document.rows[0].clone()
+        };
+        document.rows.push(slow);
+        for link in ["wifi", "zigbee"] {
+            document.links.push(link.parse().unwrap());
+        }
+        let text = svg(&document);
+        // None for wifi, over which nothing was moved.
+        assert_eq!(text.matches("<g ").count(), 2, "{text}");
+        assert!(text.contains("lan, as it is") && text.contains("zigbee, 250 kbit/s"));
+        assert_eq!(text.matches(">1000</text>").count(), 2, "{text}");
+        assert!(text.contains(r#"viewBox="0 0 720 880""#), "{text}");
     }
 
     #[test]

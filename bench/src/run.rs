@@ -1,10 +1,13 @@
 //! All moves and floors, one after the other.
 
-use crate::document::{Document, Mode, Phase, Row, Side, medians};
-use crate::{Size, floor, own, peaks, targets, workload};
-use engine::{Engine, Kind};
-use host::{Cmd, Host};
-use migrate::{Failure, Options, Outcome, Reach};
+use crate::document::{Document, Mode};
+use crate::medians::medians;
+use crate::moves::{After, Move};
+use crate::setup::Pair;
+use crate::shape::Shaped;
+use crate::{Link, Service, Size, floor, targets, workload};
+use host::Host;
+use migrate::{Failure, Reach};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +17,15 @@ use std::time::Instant;
 pub struct Wanted {
     /// Memory of the processes that are moved.
     pub sizes: Vec<Size>,
-    /// How they are moved; all that the engine of the hosts has, where none is named.
+    /// How they are moved; all that works between the hosts, where none is named.
     pub modes: Vec<Mode>,
     /// How often each move is made.
     pub runs: u32,
-    /// The image of the container, with the program `hog`.
+    /// The links that they are moved over.
+    pub links: Vec<Link>,
+    /// Where the container serves a client over TCP meanwhile.
+    pub tcp: Option<Service>,
+    /// The image of the container, with the program `hog`, and `tcps` where it serves a client.
     pub image: String,
     /// How the hosts are reached.
     pub reach: Reach,
@@ -26,40 +33,27 @@ pub struct Wanted {
     pub journal: Option<PathBuf>,
 }
 
-/// Two hosts with the engine that both have.
-struct Pair {
-    hosts: [Arc<dyn Host>; 2],
-    kind: Kind,
-    sides: Vec<Side>,
-}
-
-/// What one move came to, besides its row.
-enum After {
-    GoesOn,
-    /// A person must look: nothing more is tried.
-    Stop,
-}
-
 /// Says what would be measured; changes nothing.
 ///
 /// # Errors
-/// Where the hosts have no engine in common, or a mode that it does not have was asked for.
+/// Where the hosts have no engine in common, or cannot do what was asked for.
 pub fn plan(hosts: [Arc<dyn Host>; 2], wanted: &Wanted) -> Result<Document, Failure> {
-    let pair = look(hosts)?;
-    let modes = modes(pair.kind, wanted)?;
+    let pair = Pair::look(hosts, wanted)?;
     let [a, b] = [pair.hosts[0].name(), pair.hosts[1].name()];
-    let mut document = blank(&pair, wanted);
-    for size in &wanted.sizes {
-        for mode in &modes {
+    let mut document = pair.blank(wanted);
+    for link in &wanted.links {
+        for size in wanted.sizes.iter().filter(|size| link.takes(**size)) {
+            for mode in &pair.modes {
+                document.plan.push(format!(
+                    "{size}, mode {}: {a} → {b} → {a}, {} times ({link})",
+                    mode.as_str(),
+                    wanted.runs
+                ));
+            }
             document.plan.push(format!(
-                "{size}, mode {}: {a} → {b} → {a}, {} times",
-                mode.as_str(),
-                wanted.runs
+                "{size}: CRIU alone, its page server, TCP: {a} → {b} ({link})"
             ));
         }
-        document.plan.push(format!(
-            "{size}: CRIU alone, its page server, TCP: {a} → {b}"
-        ));
     }
     document.plan.push(format!("a plain start on {a} and {b}"));
     document.complete = true;
@@ -78,11 +72,17 @@ pub fn run(
     interrupted: &AtomicBool,
 ) -> Result<Document, Failure> {
     let begin = Instant::now();
-    let pair = look(hosts)?;
-    let modes = modes(pair.kind, wanted)?;
-    let mut document = blank(&pair, wanted);
+    let pair = Pair::look(hosts, wanted)?;
+    let mut bench = Bench {
+        document: pair.blank(wanted),
+        pair: &pair,
+        wanted,
+        tell,
+        interrupted,
+    };
     pair.forget()?;
-    let result = pair.measure(wanted, &modes, tell, interrupted, &mut document);
+    let result = bench.measure();
+    let mut document = bench.document;
     let is_interrupted = interrupted.load(Ordering::SeqCst);
     // In doubt nothing is removed: a person is to look.
     let stopped = matches!(result, Ok(After::Stop));
@@ -100,7 +100,7 @@ pub fn run(
             .extend(failure.fix.iter().map(|fix| format!("fix: {fix}")));
     }
     document.complete = matches!(result, Ok(After::GoesOn)) && !is_interrupted;
-    document.medians = medians(&document.rows);
+    document.medians = medians(&document);
     document.targets = targets::of(&document);
     document.total_seconds = begin.elapsed().as_secs_f64();
     let failed = document.rows.iter().any(|row| row.failure.is_some());
@@ -120,276 +120,129 @@ impl Pair {
         }
         Ok(())
     }
+}
 
-    fn measure(
-        &self,
-        wanted: &Wanted,
-        modes: &[Mode],
-        tell: &(dyn Fn(&str) + Send + Sync),
-        interrupted: &AtomicBool,
-        document: &mut Document,
-    ) -> Result<After, Failure> {
-        let over = || interrupted.load(Ordering::SeqCst);
-        for &size in &wanted.sizes {
-            for run in 0..=wanted.runs {
-                for &mode in modes {
-                    // The first time at the first size is not counted: programs, runtime and image come to the hosts.
-                    if run == 0 && size != wanted.sizes[0] {
-                        continue;
-                    }
-                    workload::start(&*self.hosts[0], self.kind, &wanted.image, size)?;
-                    for (from, to) in [(0, 1), (1, 0)] {
-                        if over() {
-                            return Ok(After::GoesOn);
-                        }
-                        let (source, destination) = (&self.hosts[from], &self.hosts[to]);
-                        tell(&format!(
-                            "{size}, mode {}, {} → {}, {}",
-                            mode.as_str(),
-                            source.name(),
-                            destination.name(),
-                            if run == 0 {
-                                "not counted".to_owned()
-                            } else {
-                                format!("run {run} of {}", wanted.runs)
-                            }
-                        ));
-                        let (row, after) =
-                            self.one((from, to), wanted, (mode, size, run), interrupted);
-                        let failed = row.failure.is_some();
-                        if run > 0 || (failed && !over()) {
-                            document.rows.push(row);
-                        }
-                        if let After::Stop = after {
-                            return Ok(After::Stop);
-                        }
-                        if failed {
-                            break;
-                        }
-                    }
-                    self.forget()?;
-                }
-            }
-            if over() {
+/// One that is under way.
+struct Bench<'a> {
+    document: Document,
+    pair: &'a Pair,
+    wanted: &'a Wanted,
+    tell: &'a (dyn Fn(&str) + Send + Sync),
+    interrupted: &'a AtomicBool,
+}
+
+impl Bench<'_> {
+    fn over(&self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
+    }
+
+    fn measure(&mut self) -> Result<After, Failure> {
+        let (wanted, hosts) = (self.wanted, &self.pair.hosts);
+        // Not counted, and over the link as it is: programs, runtime and image come to the hosts.
+        if let Some(&size) = wanted.sizes.first()
+            && self.moves(&Link::own(), size, 0)? == After::Stop
+        {
+            return Ok(After::Stop);
+        }
+        for link in &wanted.links {
+            if self.over() {
                 return Ok(After::GoesOn);
             }
-            tell(&format!("{size}, CRIU alone, its page server, TCP"));
-            let (source, destination) = (&*self.hosts[0], &*self.hosts[1]);
-            floor::pages(
-                source,
-                destination,
-                self.kind,
-                &wanted.image,
-                (size, wanted.runs),
-                document,
-            );
+            let begun = self.document.rows.len();
+            let shaped = Shaped::begin(hosts, link)?;
+            let result = self.over_link(link);
+            if let Err(failure) = shaped.end() {
+                for row in &mut self.document.rows[begun..] {
+                    row.failure.get_or_insert_with(|| failure.what.clone());
+                }
+                return Err(failure);
+            }
+            if result? == After::Stop {
+                return Ok(After::Stop);
+            }
         }
-        for host in &self.hosts {
-            if !over() {
-                tell(&format!("plain starts on {}", host.name()));
-                floor::start(&**host, self.kind, &wanted.image, wanted.runs, document);
+        for host in hosts {
+            if !self.over() {
+                (self.tell)(&format!("plain starts on {}", host.name()));
+                let (kind, image) = (self.pair.kind, &wanted.image);
+                floor::start(&**host, kind, image, wanted.runs, &mut self.document);
             }
         }
         Ok(After::GoesOn)
     }
 
-    fn one(
-        &self,
-        (from, to): (usize, usize),
-        wanted: &Wanted,
-        (mode, size_mib, run): (Mode, Size, u32),
-        interrupted: &AtomicBool,
-    ) -> (Row, After) {
-        let (source, destination) = (&self.hosts[from], &self.hosts[to]);
-        let mut row = Row {
-            mode,
-            size_mib,
-            run,
-            source: source.name().into(),
-            destination: destination.name().into(),
-            file_bytes: None,
-            bytes_sent: None,
-            bytes_received: None,
-            downtime_seconds: None,
-            total_seconds: 0.0,
-            phases: Vec::new(),
-            peaks: Vec::new(),
-            memory_whole: false,
-            failure: None,
-        };
-        let watch = peaks::Watch::begin([&**source, &**destination], mode, size_mib);
-        let after = match ours(mode) {
-            Some(mode) => {
-                let options = options(mode, wanted);
-                let report = migrate::run(
-                    Arc::clone(source),
-                    Arc::clone(destination),
-                    &options,
-                    &|_| {},
-                    interrupted,
-                );
-                fill(&mut row, &report);
-                if report.outcome == Outcome::InDoubt {
-                    After::Stop
+    /// All sizes over one link.
+    fn over_link(&mut self, link: &Link) -> Result<After, Failure> {
+        let wanted = self.wanted;
+        for &size in wanted.sizes.iter().filter(|size| link.takes(**size)) {
+            for run in 1..=wanted.runs {
+                if self.moves(link, size, run)? == After::Stop {
+                    return Ok(After::Stop);
+                }
+            }
+            if self.over() {
+                return Ok(After::GoesOn);
+            }
+            (self.tell)(&format!(
+                "{size}, CRIU alone, its page server, TCP ({link})"
+            ));
+            let floors = floor::Pages {
+                source: &*self.pair.hosts[0],
+                destination: &*self.pair.hosts[1],
+                kind: self.pair.kind,
+                image: &wanted.image,
+                link,
+                size,
+                runs: wanted.runs,
+            };
+            floors.measure(&mut self.document);
+        }
+        Ok(After::GoesOn)
+    }
+
+    /// There and back once in each mode.
+    fn moves(&mut self, link: &Link, size: Size, run: u32) -> Result<After, Failure> {
+        let (pair, wanted) = (self.pair, self.wanted);
+        for &mode in &pair.modes {
+            if self.over() {
+                return Ok(After::GoesOn);
+            }
+            let mark = workload::start(&*pair.hosts[0], pair.kind, wanted, size)?;
+            for (from, to) in [(0, 1), (1, 0)] {
+                if self.over() {
+                    return Ok(After::GoesOn);
+                }
+                let (source, destination) = (pair.hosts[from].name(), pair.hosts[to].name());
+                let which = if run == 0 {
+                    "not counted".to_owned()
                 } else {
-                    After::GoesOn
+                    format!("run {run} of {} ({link})", wanted.runs)
+                };
+                let mode_name = mode.as_str();
+                (self.tell)(&format!(
+                    "{size}, mode {mode_name}, {source} → {destination}, {which}"
+                ));
+                let what = Move {
+                    mark: &mark,
+                    link,
+                    mode,
+                    size,
+                    run,
+                };
+                let (row, after) = pair.one((from, to), wanted, &what, self.interrupted);
+                let failed = row.failure.is_some();
+                if run > 0 || (failed && !self.over()) {
+                    self.document.rows.push(row);
+                }
+                if after == After::Stop {
+                    return Ok(After::Stop);
+                }
+                if failed {
+                    break;
                 }
             }
-            None => {
-                if let Err(failure) = own::migrate(&**source, &**destination, &mut row) {
-                    row.failure = Some(failure.what);
-                }
-                After::GoesOn
-            }
-        };
-        row.peaks = watch.end();
-        if row.failure.is_none() {
-            match workload::check(&**destination, self.kind) {
-                Ok(()) => row.memory_whole = true,
-                Err(failure) => {
-                    row.failure = Some(format!("its memory is not what it was: {}", failure.what))
-                }
-            }
+            pair.forget()?;
         }
-        (row, after)
-    }
-}
-
-fn options(mode: migrate::Mode, wanted: &Wanted) -> Options {
-    Options {
-        container: workload::name(),
-        name: None,
-        mode,
-        auto: false,
-        keep_source: false,
-        copy_bind: false,
-        tcp_established: false,
-        link_timeout: migrate::LINK_TIMEOUT,
-        max_downtime: None,
-        then_post_copy: false,
-        dry_run: false,
-        reach: wanted.reach.clone(),
-        journal: wanted.journal.clone(),
-    }
-}
-
-fn fill(row: &mut Row, report: &migrate::Report) {
-    row.file_bytes = report.tarball_bytes;
-    row.bytes_sent = report.bytes_sent;
-    row.bytes_received = report.bytes_received;
-    row.downtime_seconds = report.downtime_seconds;
-    row.total_seconds = report.total_seconds;
-    row.phases = report
-        .phases
-        .iter()
-        .map(|phase| Phase {
-            name: phase.name.clone(),
-            seconds: phase.seconds,
-        })
-        .collect();
-    row.failure = report.failure.as_ref().map(|failure| {
-        let at = failure
-            .phase
-            .as_deref()
-            .map(|phase| format!("{phase}: "))
-            .unwrap_or_default();
-        let mut words = vec![format!("{at}{}", failure.what), report.state.clone()];
-        words.extend(failure.fix.iter().map(|fix| format!("fix: {fix}")));
-        if report.outcome == Outcome::InDoubt {
-            words.extend(report.next.iter().map(|next| format!("do: {next}")));
-        }
-        words.join("; ")
-    });
-}
-
-/// The mode of `migrate`, where it is one of ours.
-fn ours(mode: Mode) -> Option<migrate::Mode> {
-    match mode {
-        Mode::Tarball => Some(migrate::Mode::Tarball),
-        Mode::Copy => Some(migrate::Mode::Copy),
-        Mode::PostCopy => Some(migrate::Mode::PostCopy),
-        Mode::Podman => None,
-    }
-}
-
-/// The modes that an engine has; the first also brings the image along.
-fn modes(kind: Kind, wanted: &Wanted) -> Result<Vec<Mode>, Failure> {
-    let has: &[Mode] = match kind {
-        Kind::Docker => &[Mode::Copy, Mode::PostCopy, Mode::Tarball],
-        Kind::Podman => &[Mode::Copy, Mode::Podman],
-    };
-    if wanted.modes.is_empty() {
-        return Ok(has.to_vec());
-    }
-    if let Some(other) = wanted.modes.iter().find(|mode| !has.contains(mode)) {
-        let names: Vec<&str> = has.iter().map(|mode| mode.as_str()).collect();
-        let what = format!(
-            "mode {} does not work between hosts with {kind}",
-            other.as_str()
-        );
-        return Err(
-            Failure::new(migrate::Kind::Usage, what).fix(format!("--modes {}", names.join(",")))
-        );
-    }
-    Ok(has
-        .iter()
-        .copied()
-        .filter(|mode| wanted.modes.contains(mode))
-        .collect())
-}
-
-/// The engine that both hosts have, Docker first.
-fn look(hosts: [Arc<dyn Host>; 2]) -> Result<Pair, Failure> {
-    let [first, second] = &hosts;
-    let (engines, others) = (Engine::probe(&**first)?.0, Engine::probe(&**second)?.0);
-    let both = engines.iter().find_map(|engine| {
-        let other = others.iter().find(|other| other.kind() == engine.kind())?;
-        Some([engine, other])
-    });
-    let Some(both) = both else {
-        return Err(Failure::refused(
-            second.name(),
-            format!(
-                "{} and {} have no engine in common",
-                first.name(),
-                second.name()
-            ),
-        )
-        .fix(format!(
-            "transship doctor {} {}",
-            first.name(),
-            second.name()
-        )));
-    };
-    let mut sides = Vec::new();
-    for (host, engine) in hosts.iter().zip(both) {
-        let kernel = host.text(&Cmd::reads("uname").arg("-r"))?;
-        let processors = host.text(&Cmd::reads("nproc"))?;
-        sides.push(Side {
-            name: host.name().into(),
-            engine: format!("{} {}", engine.kind(), engine.version()),
-            kernel,
-            processors: processors.trim().parse().unwrap_or(0),
-        });
-    }
-    let kind = both[0].kind();
-    Ok(Pair { hosts, kind, sides })
-}
-
-fn blank(pair: &Pair, wanted: &Wanted) -> Document {
-    Document {
-        schema: "transship/bench/1".into(),
-        complete: false,
-        hosts: pair.sides.clone(),
-        image: wanted.image.clone(),
-        runs: wanted.runs,
-        plan: Vec::new(),
-        rows: Vec::new(),
-        medians: Vec::new(),
-        floors: Vec::new(),
-        targets: Vec::new(),
-        notes: Vec::new(),
-        total_seconds: 0.0,
-        exit_code: 0,
+        Ok(After::GoesOn)
     }
 }

@@ -1,11 +1,11 @@
-//! How much memory a measured process has.
+//! How much memory a measured process has, if any to speak of.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
 
-/// Memory in whole MiB: `1M`, `64M`, `1G`.
+/// Memory in whole MiB: `1M`, `64M`, `1G`; `0` is the counter of the thesis, a shell with hardly any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Size(u32);
@@ -18,7 +18,7 @@ impl fmt::Display for BadSize {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "`{}` is no size: write MiB or GiB as 1M, 64M, 1G, at most 64G",
+            "`{}` is no size: write MiB or GiB as 1M, 64M, 1G, at most 64G, or 0 for a shell that counts",
             self.0
         )
     }
@@ -33,6 +33,12 @@ impl Size {
         self.0
     }
 
+    /// Whether it is the counter: a shell that prints numbers.
+    #[must_use]
+    pub fn is_counter(self) -> bool {
+        self.0 == 0
+    }
+
     /// In bytes.
     #[must_use]
     pub fn bytes(self) -> u64 {
@@ -45,6 +51,9 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, BadSize> {
         let bad = || BadSize(text.to_owned());
+        if text == "0" {
+            return Ok(Size(0));
+        }
         let (number, factor) = match text.strip_suffix(['M', 'm']) {
             Some(number) => (number, 1),
             None => (text.strip_suffix(['G', 'g']).ok_or_else(bad)?, 1024),
@@ -61,7 +70,9 @@ impl FromStr for Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_multiple_of(1024) {
+        if self.is_counter() {
+            write!(formatter, "counter")
+        } else if self.0.is_multiple_of(1024) {
             write!(formatter, "{} GiB", self.0 / 1024)
         } else {
             write!(formatter, "{} MiB", self.0)
@@ -79,6 +90,8 @@ mod tests {
         assert_eq!(read("1M"), Ok(1));
         assert_eq!(read("64m"), Ok(64));
         assert_eq!(read("4G"), Ok(4096));
+        assert_eq!(read("0"), Ok(0));
+        assert_eq!("0".parse::<Size>().unwrap().to_string(), "counter");
         for bad in [
             "",
             "M",

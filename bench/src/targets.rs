@@ -1,6 +1,7 @@
 //! The ratios that count: figures of one run on one machine, so that it does not matter how fast it is.
 
-use crate::document::{Document, Mode, Row, Target, median};
+use crate::document::{Document, Mode, Row, Target};
+use crate::medians::median;
 
 /// Seconds that a median is made of.
 type Figure = fn(&Row) -> Option<f64>;
@@ -13,15 +14,22 @@ const MOVE: Figure = |row| {
     Some(phase.seconds)
 };
 
-/// Both directions, all runs.
+/// Both directions, all runs, over the hosts' own link: over a slow one they are of the link.
 fn moved(document: &Document, mode: Mode, mib: u32, figure: Figure) -> Option<f64> {
     median(
         document
             .rows
             .iter()
+            .filter(|row| is_own(document, &row.link))
             .filter(|row| row.mode == mode && row.size_mib.mib() == mib && row.failure.is_none())
             .filter_map(figure),
     )
+}
+
+/// Whether a link is that of the hosts, as it is.
+fn is_own(document: &Document, name: &str) -> bool {
+    let mut links = document.links.iter();
+    links.any(|link| link.name == name && link.bits_per_second.is_none())
 }
 
 /// Both hosts.
@@ -31,6 +39,10 @@ fn floor(document: &Document, what: &str, mib: Option<u32>) -> Option<f64> {
             .floors
             .iter()
             .filter(|floor| floor.what == what && floor.size_mib.map(crate::Size::mib) == mib)
+            .filter(|floor| {
+                let link = floor.link.as_deref();
+                link.is_none_or(|link| is_own(document, link))
+            })
             .map(|floor| floor.seconds),
     )
 }
@@ -141,8 +153,10 @@ pub(crate) fn of(document: &Document) -> Vec<Target> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::document::tests::row;
-    use crate::document::{FloorRow, medians};
+    use crate::Link;
+    use crate::document::FloorRow;
+    use crate::medians::medians;
+    use crate::medians::tests::row;
 
     pub(crate) fn document() -> Document {
         let rows = vec![
@@ -157,17 +171,19 @@ pub(crate) mod tests {
         let start = FloorRow {
             what: "start".into(),
             size_mib: None,
+            link: None,
             host: "a".into(),
             seconds: 0.25,
         };
-        Document {
+        let mut document = Document {
             schema: "transship/bench/1".into(),
             complete: true,
             hosts: Vec::new(),
             image: "busybox".into(),
             runs: 1,
+            links: vec![Link::own()],
             plan: Vec::new(),
-            medians: medians(&rows),
+            medians: Vec::new(),
             rows,
             floors: vec![
                 FloorRow {
@@ -181,7 +197,9 @@ pub(crate) mod tests {
             notes: Vec::new(),
             total_seconds: 1.0,
             exit_code: 1,
-        }
+        };
+        document.medians = medians(&document);
+        document
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Common;
 use super::migrate::{Hosts, connect_both, interrupted, refuse};
 use crate::report::{Talk, bench as people, json};
-use bench::{Document, Mode, Size, Wanted};
+use bench::{Document, Link, Mode, Service, Size, Wanted};
 use clap::{Args as ClapArgs, ValueEnum};
 use engine::Reference;
 use host::Target;
@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 /// Measure what migrations between two hosts take
 ///
-/// A process with so much memory, half of it random, moves there and back in each mode; beside that stand a
-/// plain start, CRIU alone, its page server and TCP on the same hosts. Nobody else should use them meanwhile.
+/// A process with so much memory, half of it random, moves there and back in each mode over each link; beside that
+/// stand a plain start, CRIU alone, its page server and TCP on the same hosts. Nobody else should use them meanwhile.
 /// Prints a table, and writes figures.json, figures.md and figures.svg. The containers are removed.
 #[derive(ClapArgs)]
 pub struct Args {
@@ -22,7 +22,7 @@ pub struct Args {
     a: Target,
     /// The other
     b: Target,
-    /// Memory of the processes that move, with commas
+    /// Memory of the processes that move, with commas; 0 is a shell that counts
     #[arg(
         long,
         value_name = "SIZES",
@@ -30,9 +30,18 @@ pub struct Args {
         default_value = "1M,64M,1G"
     )]
     sizes: Vec<Size>,
-    /// How they move, with commas; all that the hosts' engine has, unless named
+    /// How they move, with commas; all that work between the hosts, unless named
     #[arg(long, value_enum, value_delimiter = ',')]
     modes: Vec<Way>,
+    /// Links, with commas: lan (as it is), wifi, bluetooth, zigbee, a rate as 10M, or NAME=RATE
+    ///
+    /// For a rate all that leaves the hosts by the device that leads to the other is slowed down with tc, and no
+    /// longer when it ends. What would take minutes for its bytes alone is left out.
+    #[arg(long, value_delimiter = ',', default_value = "lan")]
+    links: Vec<Link>,
+    /// Somebody is connected over TCP meanwhile: the container's network, and its address there
+    #[arg(long, value_name = "NETWORK=ADDRESS")]
+    tcp: Option<Service>,
     /// How often each move is made; medians count
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
@@ -50,8 +59,9 @@ pub struct Args {
 #[derive(Clone, Copy, ValueEnum)]
 enum Way {
     Copy,
-    /// Docker only
     PostCopy,
+    /// Where the kernel tracks which memory changes
+    PreCopy,
     /// Docker only
     Tarball,
     /// Podman's own: checkpoint --export, a copy, restore --import
@@ -75,6 +85,10 @@ pub fn run(common: &Common, args: &Args) -> u8 {
             refuse(common, &failure);
             crate::exit::UNREACHABLE
         }
+        Err(failure) if failure.kind == Kind::Refused => {
+            refuse(common, &failure);
+            crate::exit::CHECKS_FAILED
+        }
         Err(failure) => refuse(common, &failure),
     }
 }
@@ -93,6 +107,8 @@ fn measure(common: &Common, args: &Args, talk: &Arc<Talk>) -> Result<Document, F
         sizes: args.sizes.clone(),
         modes: args.modes.iter().map(|way| mode(*way)).collect(),
         runs: args.runs,
+        links: args.links.clone(),
+        tcp: args.tcp.clone(),
         image: args.image.to_string(),
         reach: common.reach(),
         journal: migrate::journal_home(),
@@ -119,6 +135,7 @@ fn mode(way: Way) -> Mode {
     match way {
         Way::Copy => Mode::Copy,
         Way::PostCopy => Mode::PostCopy,
+        Way::PreCopy => Mode::PreCopy,
         Way::Tarball => Mode::Tarball,
         Way::Podman => Mode::Podman,
     }

@@ -11,7 +11,7 @@ pub fn figures(document: &Document, folder: Option<&Path>) {
         out(line);
     }
     if !document.medians.is_empty() {
-        out("memory    mode       from → to          downtime     total        sent");
+        out("link       memory    mode       from → to          downtime     total        sent");
     }
     for one in &document.medians {
         let seconds =
@@ -20,12 +20,17 @@ pub fn figures(document: &Document, folder: Option<&Path>) {
             .bytes_sent
             .map(|bytes| size(bytes as u64))
             .unwrap_or_default();
+        let pause = one
+            .longest_pause_seconds
+            .map(|pause| format!("  a client waited {pause:.3} s"))
+            .unwrap_or_default();
         let failed = match one.failed {
             0 => String::new(),
             failed => format!("  {failed} failed"),
         };
         out(&format!(
-            "{:<9} {:<10} {:<16} {:>10} {:>10} {sent:>11}{failed}",
+            "{:<10} {:<9} {:<10} {:<16} {:>10} {:>10} {sent:>11}{pause}{failed}",
+            one.link,
             one.size_mib.to_string(),
             one.mode.as_str(),
             format!("{} → {}", one.source, one.destination),
@@ -42,7 +47,8 @@ pub fn figures(document: &Document, folder: Option<&Path>) {
             .map(|size| size.to_string())
             .unwrap_or_default();
         out(&format!(
-            "{memory:<9} {:<42} {:<10} {:>9.3} s",
+            "{:<10} {memory:<9} {:<42} {:<10} {:>9.3} s",
+            floor.link.as_deref().unwrap_or_default(),
             markdown::meaning(&floor.what),
             floor.host,
             floor.seconds
@@ -67,7 +73,8 @@ pub fn figures(document: &Document, folder: Option<&Path>) {
     for row in &document.rows {
         if let Some(why) = &row.failure {
             let what = format!(
-                "{} {} {} → {}, run {}: {why}",
+                "{} {} {} {} → {}, run {}: {why}",
+                row.link,
                 row.size_mib,
                 row.mode.as_str(),
                 row.source,
