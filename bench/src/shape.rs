@@ -17,8 +17,9 @@ use std::time::Duration;
 /// By this handle our own is known: nothing else is ever removed.
 const HANDLE: &str = "7a5b:";
 
-/// How often the script hears from us; after 60 seconds without a word it ends.
+/// How often the script hears from us, and after how many seconds without a word it ends.
 const BEAT: Duration = Duration::from_secs(10);
+const SILENCE: &str = "60";
 
 /// Longer than anybody measures.
 const SLOW: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -35,12 +36,13 @@ other=$(tc qdisc show dev "$device" | awk '/ root / && $3 != "0:" { print $2, $3
 echo "ok $device $(cat "/sys/class/net/$device/mtu")""#;
 
 /// Whatever ends us, or the connection, ends the input: so no signal is needed to know.
-const SHAPE: &str = r#"device=$1 handle=$2 rate=$3 burst=$4 limit=$5
+const SHAPE: &str = r#"device=$1 handle=$2 rate=$3 burst=$4 limit=$5 silence=$6
 trap '' HUP INT PIPE TERM
 tc qdisc add dev "$device" root handle "$handle" tbf rate "$rate" burst "$burst" limit "$limit" || exit
 echo shaped
-while [ -n "$(timeout -s KILL 60 head -c 1)" ]; do :; done
-tc qdisc del dev "$device" root handle "$handle""#;
+while said=$(timeout -s KILL "$silence" head -c 1); ended=$?; [ -n "$said" ]; do :; done
+tc qdisc del dev "$device" root handle "$handle" || exit
+[ "$ended" = 0 ] || { echo "nothing was heard from transship for $silence seconds" >&2; exit 1; }"#;
 
 /// Where a host's packets leave towards the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +166,7 @@ impl Guard {
         let (burst, limit) = bucket(bits, way.mtu);
         let cmd = Cmd::changes("sh").args(["-c", SHAPE, "slow-the-link-down", &way.device, HANDLE]);
         let cmd = cmd.args([format!("{bits}bit"), burst.to_string(), limit.to_string()]);
+        let cmd = cmd.arg(SILENCE);
         let mut stream = host.open(&cmd.timeout(SLOW))?;
         let mut said = [0; 7];
         if stream.read_exact(&mut said).is_err() || &said != b"shaped\n" {
@@ -216,6 +219,7 @@ mod tests {
     use super::*;
     use host::Fake;
     use migrate::Kind;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_bucket_holds_packets_at_every_rate() {
@@ -250,5 +254,41 @@ mod tests {
         }
         let failure = way(&Fake::new("a"), None, "b").unwrap_err();
         assert_eq!(failure.kind, Kind::Refused);
+    }
+
+    /// The script on this machine, with a `tc` that only says what it was told.
+    #[test]
+    fn the_script_ends_by_itself_where_nobody_speaks_to_it_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tc, told) = (folder.path().join("tc"), folder.path().join("told"));
+        let stub = format!("#!/bin/sh\necho \"$1 $2 $4\" >> '{}'\n", told.display());
+        std::fs::write(&tc, stub).unwrap();
+        std::fs::set_permissions(&tc, PermissionsExt::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        let run = |silence: &str, speaks: bool| {
+            let words = [
+                "-c", SHAPE, "slow", "eth9", HANDLE, "1mbit", "3000", "9000", silence,
+            ];
+            let cmd = Cmd::changes("sh").args(words).env("PATH", &*path);
+            let mut stream = host::Local.open(&cmd).unwrap();
+            let mut said = [0; 7];
+            stream.read_exact(&mut said).unwrap();
+            assert_eq!(&said, b"shaped\n");
+            if speaks {
+                stream.write_all(b"..").unwrap();
+            } else {
+                stream.read_to_end(&mut Vec::new()).unwrap();
+            }
+            stream.finish().unwrap()
+        };
+        assert_eq!(run("600", true).status, 0);
+        let ended = run("1", false);
+        assert_eq!(ended.status, 1);
+        assert!(
+            ended.stderr_text().contains("nothing was heard"),
+            "{ended:?}"
+        );
+        let told = std::fs::read_to_string(told).unwrap();
+        assert_eq!(told, "qdisc add eth9\nqdisc del eth9\n".repeat(2));
     }
 }
