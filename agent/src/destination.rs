@@ -10,7 +10,7 @@ use crate::rounds;
 use crate::source::listen;
 use crate::tree::{Store, Style};
 use crate::tunnel::Shared;
-use host::{Cmd, Host, Local};
+use host::{Cmd, Host, Local, NO_LIMIT};
 use runtime::pending;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -21,10 +21,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the gate is tried until the runtime is there.
 const KNOCK: Duration = Duration::from_millis(2);
+/// How often is told that frames come.
+const TICK: Duration = Duration::from_secs(1);
 
 /// The engine's start of the container.
 pub(crate) type Starting<'scope> = std::thread::ScopedJoinHandle<'scope, host::Result<String>>;
@@ -79,7 +81,7 @@ pub fn receive(
             // Whoever steers holds our standard input open; when it is gone, so is the migration, unless
             // the container has gone on here.
             std::thread::spawn(move || {
-                listen(&mut from, &hearing);
+                listen(from.lines().map_while(std::result::Result::ok), &hearing);
                 for tcp in connections {
                     let _ = tcp.shutdown(std::net::Shutdown::Both);
                 }
@@ -143,13 +145,14 @@ fn take(
     for place in desk.stores.values() {
         place.clear()?;
     }
-    desk.pass(&mut from)?;
+    desk.pass(&mut from, &mut |bytes| moving(control, bytes))?;
     tell(control, &Event::Pass)?;
     if job.rounds {
         rounds::receive(job, &mut from, control)?;
     }
     std::thread::scope(|scope| {
-        let start = command(&job.start).timeout(Duration::from_secs(job.start_seconds));
+        // Our runtime, which waits for the images, gives up where they do not come any more.
+        let start = command(&job.start).timeout(NO_LIMIT);
         let started = scope.spawn(move || Local.text(&start));
         let gate = knock(&job.pending.join("gate"), || started.is_finished());
         let Some(gate) = gate? else {
@@ -162,7 +165,22 @@ fn take(
         shout(&gate, pending::HERE)?;
         tell(control, &Event::Waiting)?;
         let mut desk = Desk::new(job, true)?;
-        desk.pass(&mut from)?;
+        let mut gone = false;
+        let arrived = desk.pass(&mut from, &mut |bytes| {
+            // It waits as long as it hears that they come.
+            if let Err(error) = shout(&gate, pending::HERE) {
+                gone = true;
+                return Err(error);
+            }
+            moving(control, bytes)
+        });
+        if let Err(error) = arrived {
+            // Why it is gone the engine says.
+            if gone {
+                finished(started)?;
+            }
+            return Err(error);
+        }
         let bytes = from.bytes();
         if let Some(pages) = pages {
             return pages.fetch(job, bytes, &gate, started, control);
@@ -200,6 +218,11 @@ pub(crate) fn tell(control: &mut dyn Write, event: &Event) -> Result<()> {
         .write_all(&line)
         .and_then(|()| control.flush())
         .map_err(AgentError::sending)
+}
+
+/// Tells that it is at work.
+pub(crate) fn moving(control: &mut dyn Write, bytes: u64) -> Result<()> {
+    tell(control, &Event::Moving { bytes, total: None })
 }
 
 /// Opens the gate for writing, which works once the runtime reads it; none where `over` says that it
@@ -270,10 +293,20 @@ impl<'a> Desk<'a> {
             .ok_or_else(|| AgentError::stream(format!("file {id} is not open")))
     }
 
-    /// Takes frames until the pass is complete and proven to be what was sent.
-    pub fn pass<R: Read>(&mut self, from: &mut Receiver<R>) -> Result<()> {
+    /// Takes frames until the pass is complete and proven to be what was sent. `tick` is called now and then
+    /// while they come, with the number of bytes.
+    pub fn pass<R: Read>(
+        &mut self,
+        from: &mut Receiver<R>,
+        tick: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
         let mut complete = false;
+        let mut ticked = Instant::now();
         loop {
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                tick(from.bytes())?;
+            }
             match from.next()? {
                 Some(Frame::Sum) if complete => break,
                 Some(Frame::Message(Message::Pass { last })) if last == self.last => {
@@ -284,7 +317,9 @@ impl<'a> Desk<'a> {
                     let tree = self.tree_of(id)?;
                     self.store(tree)?.data(id, offset, bytes)?;
                 }
-                Some(Frame::Sum | Frame::Event) => {
+                // A sign that the source is there.
+                Some(Frame::Event) => {}
+                Some(Frame::Sum) => {
                     return Err(AgentError::stream("a frame out of place"));
                 }
                 None => return Err(AgentError::Broken("it ended too early".into())),

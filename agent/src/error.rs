@@ -9,6 +9,9 @@ pub type Result<T> = std::result::Result<T, AgentError>;
 /// How an agent begins to say that the stream broke: the cause may lie on the other side.
 pub const BROKE: &str = "the stream between the hosts broke";
 
+/// What an agent says that was told to end.
+pub const ENDED: &str = "the migration was ended";
+
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -40,7 +43,7 @@ pub enum AgentError {
     #[error("the stream between the hosts makes no sense: {0}")]
     Nonsense(String),
     /// The steering side ended the migration.
-    #[error("the migration was ended")]
+    #[error("{ENDED}")]
     Ended,
     /// The container's engine or CRIU did not do what they were asked to.
     #[error(transparent)]

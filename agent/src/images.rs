@@ -1,5 +1,6 @@
 //! CRIU's images, sent while CRIU writes them.
 
+use crate::aside::Tick;
 use crate::error::{AgentError, Result};
 use crate::frame::{CHUNK, Message, Meta, Sender, What};
 use crate::job::IMAGES;
@@ -66,23 +67,23 @@ impl Images {
 
     /// Sends what pages files have grown by; true if something was sent. CRIU only appends to these; other
     /// images are small, and it may go back in them.
-    pub fn send_grown<W: Write>(&mut self, to: &mut Sender<W>) -> Result<bool> {
+    pub fn send_grown<W: Write>(&mut self, to: &mut Sender<W>, tick: Tick<W>) -> Result<bool> {
         let mut some = false;
         for name in self.names()? {
             if is_pages(&name) {
-                some |= self.send(&name, to)?;
+                some |= self.send(&name, to, tick)?;
             }
         }
         Ok(some)
     }
 
     /// Sends all that is left, once CRIU has ended.
-    pub fn send_rest<W: Write>(&mut self, to: &mut Sender<W>) -> Result<()> {
+    pub fn send_rest<W: Write>(&mut self, to: &mut Sender<W>, tick: Tick<W>) -> Result<()> {
         for name in self.names()? {
             if name == PARENT {
                 self.send_parent(to)?;
             } else {
-                self.send(&name, to)?;
+                self.send(&name, to, tick)?;
             }
         }
         for growing in self.open.values() {
@@ -112,7 +113,7 @@ impl Images {
         })
     }
 
-    fn send<W: Write>(&mut self, name: &str, to: &mut Sender<W>) -> Result<bool> {
+    fn send<W: Write>(&mut self, name: &str, to: &mut Sender<W>, tick: Tick<W>) -> Result<bool> {
         let path = self.folder.join(name);
         if !self.open.contains_key(name) {
             let file = File::options()
@@ -142,6 +143,7 @@ impl Images {
             if n == 0 {
                 return Ok(some);
             }
+            tick(to)?;
             to.data(growing.id, growing.sent, &self.buffer[..n])?;
             if is_pages(name) {
                 // What was sent need not fill this host's memory any longer: the process has it still. What
@@ -177,11 +179,11 @@ mod tests {
         let mut images = Images::new(dir.path());
         write("pages-1.img", b"first ");
         write("core-1.img", b"half");
-        assert!(images.send_grown(&mut to).unwrap());
-        assert!(!images.send_grown(&mut to).unwrap());
+        assert!(images.send_grown(&mut to, &mut |_| Ok(())).unwrap());
+        assert!(!images.send_grown(&mut to, &mut |_| Ok(())).unwrap());
         write("pages-1.img", b"second");
         std::fs::write(dir.path().join("core-1.img"), "whole").unwrap();
-        images.send_rest(&mut to).unwrap();
+        images.send_rest(&mut to, &mut |_| Ok(())).unwrap();
         let mut receiver = Receiver::new(&stream[..]);
         let (mut names, mut contents) = (BTreeMap::new(), BTreeMap::<u32, Vec<u8>>::new());
         while let Some(frame) = receiver.next().unwrap() {

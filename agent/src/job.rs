@@ -138,8 +138,6 @@ pub struct ReceiveJob {
     pub start: Vec<String>,
     /// What the source shows at the port that is opened for it.
     pub token: Token,
-    /// How long that may take, in seconds, the wait for the images included.
-    pub start_seconds: u64,
     /// For post-copy: for how long the source may be out of reach, in seconds.
     pub lazy_seconds: Option<u64>,
     /// For pre-copy: before the engine is started, rounds come.
@@ -176,10 +174,12 @@ pub enum Event {
         /// As in [`Event::Sent`].
         wire: Option<(u64, u64)>,
     },
-    /// Source: it is at work.
+    /// Either: it is at work.
     Moving {
-        /// Bytes sent so far, in all.
+        /// Bytes sent, or received, so far, in all.
         bytes: u64,
+        /// About how many there will be, where that is known.
+        total: Option<u64>,
     },
     /// Source: the container stands still.
     Frozen,

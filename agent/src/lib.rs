@@ -1,6 +1,7 @@
 //! What runs on the two hosts of a migration, started over SSH: one side freezes the container, dumps
 //! it and sends images and files, the other receives them and opens the gate of the waiting runtime.
 
+mod aside;
 mod criu;
 mod destination;
 mod error;
@@ -24,7 +25,7 @@ mod tunnel;
 mod watch;
 
 pub use destination::receive;
-pub use error::{AgentError, BROKE, Result};
+pub use error::{AgentError, BROKE, ENDED, Result};
 pub use frame::{Passing, carry};
 pub use job::{
     COMPLETE, DIRECT, ENOUGH, Event, FREEZE, Link, Place, ROUND, ReceiveJob, Rounds, STOP, SendJob,

@@ -1,5 +1,6 @@
 //! What the container printed, as the engine's json-file driver keeps it: one JSON object a line.
 
+use crate::aside::Tick;
 use crate::error::{AgentError, Result};
 use crate::frame::{CHUNK, Message, Sender};
 use std::fs::File;
@@ -26,7 +27,7 @@ impl Log {
 
     /// Sends the whole lines that came since the last time; first those that went into a file that the
     /// engine has put away meanwhile.
-    pub fn send<W: Write>(&mut self, to: &mut Sender<W>) -> Result<()> {
+    pub fn send<W: Write>(&mut self, to: &mut Sender<W>, tick: Tick<W>) -> Result<()> {
         let failed = |error| AgentError::file(&self.path, error);
         let file = match File::open(&self.path) {
             // It printed nothing yet.
@@ -38,7 +39,7 @@ impl Log {
         if let Some((inode, old)) = old
             && inode != meta.ino()
         {
-            pour(&self.path, &old, self.sent, to)?;
+            pour(&self.path, &old, self.sent, to, tick)?;
             self.sent = 0;
         }
         if meta.len() < self.sent {
@@ -46,14 +47,20 @@ impl Log {
             self.sent = 0;
         }
         if let Some((_, file)) = &self.file {
-            self.sent = pour(&self.path, file, self.sent, to)?;
+            self.sent = pour(&self.path, file, self.sent, to, tick)?;
         }
         Ok(())
     }
 }
 
 /// Sends the whole lines from `sent` on; returns where the next one begins.
-fn pour<W: Write>(path: &Path, file: &File, mut sent: u64, to: &mut Sender<W>) -> Result<u64> {
+fn pour<W: Write>(
+    path: &Path,
+    file: &File,
+    mut sent: u64,
+    to: &mut Sender<W>,
+    tick: Tick<W>,
+) -> Result<u64> {
     let mut buffer = vec![0; CHUNK];
     loop {
         let n = file
@@ -62,6 +69,7 @@ fn pour<W: Write>(path: &Path, file: &File, mut sent: u64, to: &mut Sender<W>) -
         let Some(end) = buffer[..n].iter().rposition(|byte| *byte == b'\n') else {
             return Ok(sent);
         };
+        tick(to)?;
         to.message(&Message::Log(buffer[..=end].to_vec()))?;
         sent += end as u64 + 1;
     }
@@ -99,18 +107,18 @@ mod tests {
         let mut stream = Vec::new();
         let mut to = Sender::new(&mut stream);
         let mut log = Log::new(&path);
-        log.send(&mut to).unwrap();
+        log.send(&mut to, &mut |_| Ok(())).unwrap();
         print("1\n2\nhalf");
-        log.send(&mut to).unwrap();
+        log.send(&mut to, &mut |_| Ok(())).unwrap();
         print(" a line\n4\n");
         std::fs::rename(&path, dir.path().join("x-json.log.1")).unwrap();
         print("5\n");
-        log.send(&mut to).unwrap();
-        log.send(&mut to).unwrap();
+        log.send(&mut to, &mut |_| Ok(())).unwrap();
+        log.send(&mut to, &mut |_| Ok(())).unwrap();
         std::fs::write(&path, "").unwrap();
-        log.send(&mut to).unwrap();
+        log.send(&mut to, &mut |_| Ok(())).unwrap();
         print("6\n");
-        log.send(&mut to).unwrap();
+        log.send(&mut to, &mut |_| Ok(())).unwrap();
         drop(to);
         assert_eq!(lines(&stream), "1\n2\nhalf a line\n4\n5\n6\n");
     }

@@ -1,14 +1,14 @@
 //! Memory that is sent ahead, in rounds, while the container runs (pre-copy). The first round has all of it,
 //! each later one what changed since; the dump of the frozen container then has the last changes alone.
 
-use crate::destination::{Desk, tell};
+use crate::aside::{Aside, Control};
+use crate::destination::{Desk, moving, tell};
 use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver, Sender};
 use crate::job::{ENOUGH, Event, ROUND, ReceiveJob, Rounds, SendJob, command};
-use crate::link::Wire;
-use crate::source::{stream, tell_aside};
+use crate::source::stream;
 use host::{Cmd, Host, Local};
-use std::io::{BufRead, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -16,17 +16,13 @@ use std::path::{Path, PathBuf};
 pub(crate) fn send<W: Write + Send, A: Write + Send>(
     job: &SendJob,
     rounds: &Rounds,
-    control: &mut dyn BufRead,
+    control: &Control,
     to: &mut Sender<W>,
-    aside: &mut Option<(&mut Sender<A>, &Wire)>,
+    aside: &mut Aside<A>,
 ) -> Result<Vec<String>> {
     let mut number = 0;
     loop {
-        let mut word = String::new();
-        control
-            .read_line(&mut word)
-            .map_err(AgentError::receiving)?;
-        match word.trim() {
+        match control.word().unwrap_or_default().trim() {
             ROUND => {
                 number += 1;
                 to.message(&Message::Round(number))?;
@@ -34,12 +30,10 @@ pub(crate) fn send<W: Write + Send, A: Write + Send>(
                 // It is looked into before runc has made it.
                 make(&images)?;
                 let pre_dump = command(&rounds.command(&job.images, number));
-                let pages = stream(pre_dump, &images, to, aside, |_| Ok(()))?;
+                let pages = stream(pre_dump, &images, to, aside, |_, _| Ok(()))?;
                 to.pass(false)?;
-                let wire = aside.as_ref().map(|(_, wire)| wire.bytes());
-                let bytes = to.bytes();
-                let event = Event::Round { pages, bytes, wire };
-                tell_aside(to, aside, event)?;
+                let (bytes, wire) = (to.bytes(), aside.wire());
+                aside.tell(to, &Event::Round { pages, bytes, wire })?;
             }
             ENOUGH => {
                 to.message(&Message::Enough)?;
@@ -106,12 +100,14 @@ pub(crate) fn receive<R: Read>(
         let number = match from.next()? {
             Some(Frame::Message(Message::Round(number))) => number,
             Some(Frame::Message(Message::Enough)) => return Ok(()),
+            // A sign that the source is there.
+            Some(Frame::Event) => continue,
             Some(_) => return Err(AgentError::stream("a frame out of place")),
             None => return Err(AgentError::Broken("it ended too early".into())),
         };
         let images = folder(&job.images, number);
         make(&images)?;
-        Desk::of_round(job, &images)?.pass(from)?;
+        Desk::of_round(job, &images)?.pass(from, &mut |bytes| moving(control, bytes))?;
         if number > 1 {
             forget_old(&images);
         }
@@ -129,6 +125,8 @@ fn forget_old(images: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::Wire;
+    use std::sync::Arc;
 
     /// Stands in for runc: as many pages as the round before had, less one; and a link to that round.
     const PRE_DUMP: &str = r#"
@@ -169,7 +167,6 @@ head -c $size /dev/zero | tr '\0' x > "$2/pages-1.img"; echo map > "$2/pagemap-1
             print_late: false,
             start: Vec::new(),
             token: crate::job::Token([0; 32]),
-            start_seconds: 1,
             lazy_seconds: None,
             rounds: true,
         }
@@ -183,8 +180,9 @@ head -c $size /dev/zero | tr '\0' x > "$2/pages-1.img"; echo map > "$2/pagemap-1
         let wire = Wire::default();
         let mut to = Sender::new(&mut stream);
         let mut events = Sender::new(&mut told);
-        let mut aside = Some((&mut events, &wire));
-        let dump = send(&job, &rounds, &mut said.as_bytes(), &mut to, &mut aside);
+        let control = Control::said(said);
+        let mut aside = Aside::new(Some((&mut events, &wire)), control.over(), Arc::default());
+        let dump = send(&job, &rounds, &control, &mut to, &mut aside);
         drop((to, events));
         let (mut told, mut pages) = (&told[..], Vec::new());
         let mut nowhere = std::io::sink();
@@ -248,14 +246,9 @@ head -c $size /dev/zero | tr '\0' x > "$2/pages-1.img"; echo map > "$2/pagemap-1
         let mut rounds = job.rounds.take().unwrap();
         rounds.pre_dump = words(&["sh", "-c", "echo no >&2; exit 1", "CONTAINER"]);
         let mut to = Sender::new(Vec::new());
-        let mut aside = None::<(&mut Sender<Vec<u8>>, &Wire)>;
-        let why = send(
-            &job,
-            &rounds,
-            &mut &b"round\nenough\n"[..],
-            &mut to,
-            &mut aside,
-        );
+        let control = Control::said("round\nenough\n");
+        let mut aside = Aside::<Vec<u8>>::new(None, control.over(), Arc::default());
+        let why = send(&job, &rounds, &control, &mut to, &mut aside);
         let why = why.unwrap_err().to_string();
         assert!(why.contains("no"), "{why}");
     }

@@ -1,5 +1,6 @@
 //! The sending side: files while the container runs, then freeze, dump, images, and what changed.
 
+use crate::aside::{Aside, Control, tell};
 use crate::criu;
 use crate::error::{AgentError, Result};
 use crate::frame::Sender;
@@ -18,6 +19,7 @@ use std::io::{BufRead, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// What is gathered before it is encrypted: small frames make no records of their own.
@@ -46,7 +48,8 @@ pub fn send(
         .as_ref()
         .and_then(|(link, token)| link::connect_lanes(link, token, lanes::count).ok());
     let connected = direct.is_some();
-    tell(&mut out, Event::Connected { direct: connected })?;
+    tell(&mut out, &Event::Connected { direct: connected })?;
+    let control = Control::new(control);
     match direct {
         Some((stream, wire)) => {
             let mut to = Sender::new(BufWriter::with_capacity(BUFFER, stream));
@@ -64,51 +67,84 @@ pub fn send(
 /// Does the job: frames go to `to`, events to `aside`, or between the frames.
 fn go<W: Write + Send, A: Write + Send>(
     job: &SendJob,
-    mut control: impl BufRead + Send + 'static,
+    control: Control,
     to: &mut Sender<W>,
-    mut aside: Option<(&mut Sender<A>, &Wire)>,
+    beside: Option<(&mut Sender<A>, &Wire)>,
 ) -> Result<()> {
+    let total = Arc::<AtomicU64>::default();
+    let mut aside = Aside::new(beside, control.over(), Arc::clone(&total));
     let mut log = job.log.as_deref().map(Log::new);
-    let mut sent = Vec::new();
-    for (number, root) in job.trees.iter().enumerate() {
-        settle(root)?;
-        sent.push(tree::send(root, number_of(number)?, None, to)?);
-    }
-    if let Some(log) = &mut log {
-        log.send(to)?;
-    }
-    to.pass(false)?;
-    tell_sent(to, &mut aside)?;
+    let sent = std::thread::scope(|scope| {
+        let done = Arc::<AtomicBool>::default();
+        scope.spawn({
+            let done = Arc::clone(&done);
+            move || total.store(tree::size(&job.trees, &done), Relaxed)
+        });
+        let sent = first_pass(job, &mut log, to, &mut aside);
+        done.store(true, Relaxed);
+        sent
+    })?;
+    aside.sent(to)?;
     criu::configure(job)?;
     let after = match &job.rounds {
         None => None,
         Some(rounds) => Some(SendJob {
-            dump: rounds::send(job, rounds, &mut control, to, &mut aside)?,
+            dump: rounds::send(job, rounds, &control, to, &mut aside)?,
             ..job.clone()
         }),
     };
     let job = after.as_ref().unwrap_or(job);
-    let mut word = String::new();
-    control
-        .read_line(&mut word)
-        .map_err(AgentError::receiving)?;
-    if word.trim() != FREEZE {
+    if control.word().is_none_or(|word| word != FREEZE) {
         return Err(AgentError::Ended);
     }
     freeze(job)?;
-    tell_aside(to, &mut aside, Event::Frozen)?;
+    aside.tell(to, &Event::Frozen)?;
     if let Some(serve) = &job.serve {
         return pages(job, serve, &sent, log, control, to, aside);
     }
     dump(job, &sent, to, &mut aside)?;
     if let Some(log) = &mut log {
-        log.send(to)?;
+        log.send(to, &mut |to| aside.tick(to))?;
     }
     to.pass(true)?;
-    tell_sent(to, &mut aside)?;
+    aside.sent(to)?;
     // Who closes a connection with something unread in it resets it, and what is still under way is lost:
     // it stays open until the one who steers has heard that all arrived.
-    let _ = std::io::copy(&mut control, &mut std::io::sink());
+    control.into_words().for_each(drop);
+    Ok(())
+}
+
+/// Sends what can be sent while the container runs.
+fn first_pass<W: Write, A: Write>(
+    job: &SendJob,
+    log: &mut Option<Log>,
+    to: &mut Sender<W>,
+    aside: &mut Aside<A>,
+) -> Result<Vec<Manifest>> {
+    let mut sent = Vec::new();
+    for (number, root) in job.trees.iter().enumerate() {
+        settle(root, &mut || aside.tick(to))?;
+        let tick = &mut |to: &mut Sender<W>| aside.tick(to);
+        sent.push(tree::send(root, number_of(number)?, None, to, tick)?);
+    }
+    if let Some(log) = log {
+        log.send(to, &mut |to| aside.tick(to))?;
+    }
+    to.pass(false)?;
+    Ok(sent)
+}
+
+/// Sends what changed in the trees since.
+fn changes<W: Write, A: Write>(
+    job: &SendJob,
+    sent: &[Manifest],
+    to: &mut Sender<W>,
+    aside: &mut Aside<A>,
+) -> Result<()> {
+    for (number, (root, before)) in job.trees.iter().zip(sent).enumerate() {
+        let tick = &mut |to: &mut Sender<W>| aside.tick(to);
+        tree::send(root, number_of(number)?, Some(before), to, tick)?;
+    }
     Ok(())
 }
 
@@ -118,36 +154,30 @@ fn pages<W: Write + Send, A: Write + Send>(
     serve: &Serve,
     sent: &[Manifest],
     mut log: Option<Log>,
-    mut control: impl BufRead + Send + 'static,
+    control: Control,
     to: &mut Sender<W>,
-    mut aside: Option<(&mut Sender<A>, &Wire)>,
+    mut aside: Aside<A>,
 ) -> Result<()> {
     let (shared, wire) = (Arc::<Shared>::default(), Arc::<Wire>::default());
     let hearing = Arc::clone(&shared);
-    let heard = std::thread::spawn(move || listen(&mut control, &hearing));
+    let heard = std::thread::spawn(move || listen(control.into_words(), &hearing));
     let mut dump = Dump::start(job)?;
     let mut told = false;
     let result = (|| {
-        for (number, (root, before)) in job.trees.iter().zip(sent).enumerate() {
-            tree::send(root, number_of(number)?, Some(before), to)?;
-        }
-        dump.ready(|| {
-            let bytes = to.bytes();
-            let told = tell_aside(to, &mut aside, Event::Moving { bytes });
-            told.is_ok() && !shared.stop.load(Relaxed)
-        })?;
+        changes(job, sent, to, &mut aside)?;
+        dump.ready(|| aside.tick(to).is_ok() && !shared.stop.load(Relaxed))?;
         std::thread::scope(|scope| {
             let held = scope.spawn(|| dump.hold_frozen(serve));
             let served = scope.spawn(|| serve::serve(job, serve, &dump, &shared, &wire));
             let last = || -> Result<()> {
-                Images::new(&job.images).send_rest(to)?;
+                Images::new(&job.images).send_rest(to, &mut |to| aside.tick(to))?;
                 if let Some(log) = &mut log {
-                    log.send(to)?;
+                    log.send(to, &mut |to| aside.tick(to))?;
                 }
                 held.join()
                     .map_err(|_| AgentError::Other("the thread that freezes ended".into()))??;
                 to.pass(true)?;
-                tell_sent(to, &mut aside)
+                aside.sent(to)
             };
             if let Err(error) = last() {
                 shared.stop.store(true, Relaxed);
@@ -166,7 +196,7 @@ fn pages<W: Write + Send, A: Write + Send>(
                 },
             };
             // There may be nobody any more who hears it.
-            let _ = tell_aside(to, &mut aside, event);
+            let _ = aside.tell(to, &event);
             told = true;
             result
         })
@@ -182,38 +212,14 @@ fn pages<W: Write + Send, A: Write + Send>(
 
 /// Hears whoever steers to the end: while the container has not gone on at the destination, that end is
 /// the end of all; from then on only the word is.
-pub(crate) fn listen(control: &mut dyn BufRead, shared: &Shared) {
-    let mut word = String::new();
-    loop {
-        word.clear();
-        let read = control.read_line(&mut word);
-        let over = !matches!(read, Ok(1..));
-        if word.trim() == STOP || (over && !shared.goes.load(Relaxed)) {
+pub(crate) fn listen(words: impl Iterator<Item = String>, shared: &Shared) {
+    for word in words {
+        if word.trim() == STOP {
             shared.stop.store(true, Relaxed);
         }
-        if over {
-            return;
-        }
     }
-}
-
-fn tell_sent<W: Write, A: Write>(
-    to: &mut Sender<W>,
-    aside: &mut Option<(&mut Sender<A>, &Wire)>,
-) -> Result<()> {
-    let wire = aside.as_ref().map(|(_, wire)| wire.bytes());
-    let bytes = to.bytes();
-    tell_aside(to, aside, Event::Sent { bytes, wire })
-}
-
-pub(crate) fn tell_aside<W: Write, A: Write>(
-    to: &mut Sender<W>,
-    aside: &mut Option<(&mut Sender<A>, &Wire)>,
-    event: Event,
-) -> Result<()> {
-    match aside {
-        Some((aside, _)) => tell(aside, event),
-        None => tell(to, event),
+    if !shared.goes.load(Relaxed) {
+        shared.stop.store(true, Relaxed);
     }
 }
 
@@ -224,16 +230,21 @@ fn number_of(index: usize) -> Result<u8> {
         .ok_or_else(|| AgentError::Other("the container has too many volumes".into()))
 }
 
-fn tell<W: Write>(to: &mut Sender<W>, event: Event) -> Result<()> {
-    to.event(&serde_json::to_vec(&event).map_err(AgentError::stream)?)
-}
-
 /// Writes to disk what a file system holds back: a page that is dirty already may be written again,
 /// through a mapping, without a new time of change; a clean one may not.
-fn settle(root: &Path) -> Result<()> {
-    let said = |error| AgentError::file(root, error);
-    let folder = std::fs::File::open(root).map_err(said)?;
-    rustix::fs::syncfs(&folder).map_err(|error| AgentError::file(root, error))
+fn settle(root: &Path, tick: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    let folder = std::fs::File::open(root).map_err(|error| AgentError::file(root, error))?;
+    std::thread::scope(|scope| {
+        let settled = scope.spawn(|| rustix::fs::syncfs(&folder));
+        while !settled.is_finished() {
+            tick()?;
+            std::thread::sleep(LOOK);
+        }
+        settled
+            .join()
+            .map_err(|_| AgentError::Other("the thread that settles ended".into()))?
+            .map_err(|error| AgentError::file(root, error))
+    })
 }
 
 fn freeze(job: &SendJob) -> Result<()> {
@@ -284,14 +295,11 @@ fn dump<W: Write + Send, A: Write + Send>(
     job: &SendJob,
     sent: &[Manifest],
     to: &mut Sender<W>,
-    aside: &mut Option<(&mut Sender<A>, &Wire)>,
+    aside: &mut Aside<A>,
 ) -> Result<()> {
     let cmd = command(&job.dump).env(criu::VARIABLE, job.config.to_string_lossy());
-    stream(cmd, &job.images, to, aside, |to| {
-        for (number, (root, before)) in job.trees.iter().zip(sent).enumerate() {
-            tree::send(root, number_of(number)?, Some(before), to)?;
-        }
-        Ok(())
+    stream(cmd, &job.images, to, aside, |to, aside| {
+        changes(job, sent, to, aside)
     })
     .map(drop)
 }
@@ -302,27 +310,27 @@ pub(crate) fn stream<W: Write + Send, A: Write + Send>(
     cmd: Cmd,
     folder: &Path,
     to: &mut Sender<W>,
-    aside: &mut Option<(&mut Sender<A>, &Wire)>,
-    first: impl FnOnce(&mut Sender<W>) -> Result<()>,
+    aside: &mut Aside<A>,
+    first: impl FnOnce(&mut Sender<W>, &mut Aside<A>) -> Result<()>,
 ) -> Result<u64> {
     let words = [std::slice::from_ref(&cmd.program), &cmd.args[..]].concat();
     let cmd = cmd.timeout(DUMP_TIMEOUT);
     std::thread::scope(|scope| {
         let dump = scope.spawn(|| Local.run(&cmd));
-        first(to)?;
+        first(to, aside)?;
         let mut images = Images::new(folder);
         let mut watch = Watch::dump(&words);
-        let mut told = Instant::now();
+        let mut looked = Instant::now();
         while !dump.is_finished() {
-            if !images.send_grown(to)? {
+            // Whoever steers sees by the tick, too, that the user wants it to end.
+            let tick = &mut |to: &mut Sender<W>| aside.tick(to);
+            tick(to)?;
+            if !images.send_grown(to, tick)? {
                 std::thread::sleep(LOOK);
             }
-            if told.elapsed() >= TICK {
-                told = Instant::now();
+            if looked.elapsed() >= TICK {
+                looked = Instant::now();
                 watch.look();
-                // Whoever steers sees by that, too, that the user wants it to end.
-                let bytes = to.bytes();
-                tell_aside(to, aside, Event::Moving { bytes })?;
             }
         }
         let output = dump
@@ -331,7 +339,7 @@ pub(crate) fn stream<W: Write + Send, A: Write + Send>(
         if output.status != 0 {
             return Err(HostError::failed(Local.name(), &cmd, &output).into());
         }
-        images.send_rest(to)?;
+        images.send_rest(to, &mut |to| aside.tick(to))?;
         Ok(images.pages())
     })
 }

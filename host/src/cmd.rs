@@ -6,6 +6,12 @@ use std::time::Duration;
 /// How long a command may take unless it says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a command whose output is streamed may be silent unless it says otherwise.
+pub const DEFAULT_SILENCE: Duration = Duration::from_secs(60);
+
+/// For a command that may take as long as it takes: ten years.
+pub const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// What a command does to the host: a dry run runs those that read and only shows the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -30,6 +36,8 @@ pub struct Cmd {
     pub stdin: Vec<u8>,
     /// After this long the command counts as hung.
     pub timeout: Duration,
+    /// Where its output is streamed from another host: when nothing moved for so long it counts as hung.
+    pub silence: Duration,
     /// Whether it may run in a dry run.
     pub effect: Effect,
     /// What a dry run pretends the command printed (an id that is not known before, say).
@@ -44,6 +52,7 @@ impl Cmd {
             env: Vec::new(),
             stdin: Vec::new(),
             timeout: DEFAULT_TIMEOUT,
+            silence: DEFAULT_SILENCE,
             effect,
             stand_in: String::new(),
         }
@@ -99,6 +108,13 @@ impl Cmd {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets for how long it may be silent where its output is streamed.
+    #[must_use]
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
         self
     }
 

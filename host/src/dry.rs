@@ -3,6 +3,7 @@
 use crate::{Cmd, Effect, Host, HostError, Output, Result, Stream};
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 type Listener = dyn Fn(&str, &str) + Send + Sync;
 
@@ -80,6 +81,10 @@ impl Write for DryStream {
 impl Stream for DryStream {
     fn close_stdin(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+
+    fn wait(&mut self, _: Duration) -> std::io::Result<bool> {
+        Ok(true)
     }
 
     fn finish(self: Box<Self>) -> std::result::Result<Output, HostError> {

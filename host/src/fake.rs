@@ -3,6 +3,7 @@
 use crate::{Cmd, Host, HostError, Output, Result, Stream};
 use std::io::{Cursor, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A host that runs nothing: it answers by a table from the start of a command line to what the
 /// command would print, and notes every command it was given. For errors that a real host does
@@ -134,6 +135,10 @@ impl Write for FakeStream {
 impl Stream for FakeStream {
     fn close_stdin(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+
+    fn wait(&mut self, _: Duration) -> std::io::Result<bool> {
+        Ok(true)
     }
 
     fn finish(mut self: Box<Self>) -> Result<Output> {

@@ -16,7 +16,7 @@ mod sudo;
 mod target;
 pub mod version;
 
-pub use cmd::{Cmd, Effect, Output, quote};
+pub use cmd::{Cmd, Effect, NO_LIMIT, Output, quote};
 pub use dry::Dry;
 pub use error::{HostError, Result};
 pub use facts::{CriuCheck, Facts, Hardware};
@@ -28,6 +28,7 @@ pub use sudo::Sudo;
 pub use target::{BadTarget, Target};
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 /// A machine that runs commands.
 pub trait Host: Send + Sync {
@@ -80,6 +81,12 @@ pub trait Stream: Read + Write + Send {
     /// # Errors
     /// Where the connection is lost.
     fn close_stdin(&mut self) -> std::io::Result<()>;
+
+    /// Waits until something can be read, or the end has come; false when neither was so for this long.
+    ///
+    /// # Errors
+    /// Where the connection is lost.
+    fn wait(&mut self, at_most: Duration) -> std::io::Result<bool>;
 
     /// Waits for the end; what is left of standard output and all of standard error is returned.
     ///

@@ -1,11 +1,12 @@
 //! This machine.
 
 use crate::{Cmd, Host, HostError, Output, Result, Stream};
-use std::io::{PipeWriter, Read, Write};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::ExitStatus;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// This machine; commands run as children of ours, each in a process group of its own, so that
 /// Ctrl-C reaches transship alone, which then undoes in its own order.
@@ -164,15 +165,18 @@ impl Host for Local {
 
     fn open(&self, cmd: &Cmd) -> Result<Box<dyn Stream>> {
         let (stdin, writer) = std::io::pipe().map_err(|error| self.lost(cmd, &error))?;
-        let reader = Self::expression(cmd)
+        let (reader, stdout) = std::io::pipe().map_err(|error| self.lost(cmd, &error))?;
+        let handle = Self::expression(cmd)
             .stdin_file(stdin)
-            .reader()
+            .stdout_file(stdout)
+            .start()
             .map_err(|error| self.start_error(cmd, &error))?;
         Ok(Box::new(LocalStream {
             cmd: cmd.clone(),
             opened: Instant::now(),
             writer: Some(writer),
             reader,
+            handle,
         }))
     }
 }
@@ -181,7 +185,17 @@ struct LocalStream {
     cmd: Cmd,
     opened: Instant,
     writer: Option<PipeWriter>,
-    reader: duct::ReaderHandle,
+    reader: PipeReader,
+    handle: duct::Handle,
+}
+
+impl Drop for LocalStream {
+    fn drop(&mut self) {
+        // Nobody waits for it any more.
+        if let Ok(None) = self.handle.try_wait() {
+            kill_group(&self.handle);
+        }
+    }
 }
 
 impl Read for LocalStream {
@@ -209,62 +223,63 @@ impl Stream for LocalStream {
         Ok(())
     }
 
+    fn wait(&mut self, at_most: Duration) -> std::io::Result<bool> {
+        let timeout = Timespec {
+            tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(at_most.subsec_nanos()),
+        };
+        match poll(
+            &mut [PollFd::new(&self.reader, PollFlags::IN)],
+            Some(&timeout),
+        ) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn finish(mut self: Box<Self>) -> Result<Output> {
         self.writer = None;
-        let mut stdout = Vec::new();
         let deadline = self.opened + self.cmd.timeout;
-        // The reader yields the end of its data once the command and all that hold its output have ended.
-        let read = std::thread::scope(|scope| {
-            let reader = &self.reader;
-            let waiter = scope.spawn(move || {
-                let mut rest = Vec::new();
-                let mut reader = reader;
-                reader.read_to_end(&mut rest).map(|_| rest)
-            });
-            while !waiter.is_finished() {
-                if Instant::now() >= deadline {
-                    for pid in reader.pids() {
-                        let group = format!("-{pid}");
-                        let _ = duct::cmd!("kill", "-KILL", "--", group)
-                            .stderr_null()
-                            .unchecked()
-                            .run();
-                    }
-                    let _ = reader.kill();
-                    break;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(2));
-            }
-            waiter.join().expect("reading cannot panic")
-        });
-        stdout.extend(read.map_err(|error| HostError::Lost {
+        let lost = |this: &Self, why: String| HostError::Lost {
             host: "local".to_owned(),
-            doing: self.cmd.brief(),
-            why: error.to_string(),
-        })?);
-        if Instant::now() >= deadline {
-            return Err(HostError::Timeout {
-                host: "local".to_owned(),
-                doing: self.cmd.brief(),
-                after: self.cmd.timeout,
-            });
+            doing: this.cmd.brief(),
+            why,
+        };
+        let (mut stdout, mut buffer) = (Vec::new(), [0; 32 * 1024]);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                kill_group(&self.handle);
+                return Err(HostError::Timeout {
+                    host: "local".to_owned(),
+                    doing: self.cmd.brief(),
+                    after: self.cmd.timeout,
+                });
+            }
+            let ready = self.wait(left.min(Duration::from_secs(1)));
+            if !ready.map_err(|error| lost(&self, error.to_string()))? {
+                continue;
+            }
+            match self.reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => stdout.extend_from_slice(&buffer[..n]),
+                Err(error) => return Err(lost(&self, error.to_string())),
+            }
         }
-        match self.reader.try_wait() {
+        // It closed its output: so it ends, or has gone into the background.
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.handle.wait_timeout(left) {
             Ok(Some(output)) => Ok(Output {
                 status: status(output.status),
                 stdout,
                 stderr: output.stderr.clone(),
             }),
-            Ok(None) => Err(HostError::Lost {
-                host: "local".to_owned(),
-                doing: self.cmd.brief(),
-                why: "it closed its output without ending".to_owned(),
-            }),
-            Err(error) => Err(HostError::Lost {
-                host: "local".to_owned(),
-                doing: self.cmd.brief(),
-                why: error.to_string(),
-            }),
+            Ok(None) => Err(lost(
+                &self,
+                "it closed its output without ending".to_owned(),
+            )),
+            Err(error) => Err(lost(&self, error.to_string())),
         }
     }
 
@@ -276,7 +291,6 @@ impl Stream for LocalStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn runs_and_reports_both_streams_and_the_status() {
@@ -313,6 +327,20 @@ mod tests {
         let mut read = String::new();
         stream.read_to_string(&mut read).unwrap();
         assert_eq!(read, "HELLO");
+        assert_eq!(stream.finish().unwrap().status, 0);
+    }
+
+    #[test]
+    fn a_stream_is_waited_for_no_longer_than_wanted() {
+        let mut stream = Local.open(&Cmd::reads("cat")).unwrap();
+        let moment = Duration::from_millis(20);
+        assert!(!stream.wait(moment).unwrap());
+        stream.write_all(b"x").unwrap();
+        assert!(stream.wait(Duration::from_secs(60)).unwrap());
+        assert_eq!(stream.read(&mut [0; 9]).unwrap(), 1);
+        assert!(!stream.wait(moment).unwrap());
+        stream.close_stdin().unwrap();
+        assert!(stream.wait(Duration::from_secs(60)).unwrap());
         assert_eq!(stream.finish().unwrap().status, 0);
     }
 

@@ -18,8 +18,8 @@ pub enum Event {
         phase: &'static str,
         /// Bytes done.
         done: u64,
-        /// Bytes in all.
-        total: u64,
+        /// About how many bytes there are in all, where that is known.
+        total: Option<u64>,
     },
     /// A round of mode pre-copy was sent.
     Round {

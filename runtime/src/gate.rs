@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 /// How long whoever brings the images may take to show up: it knocks all the time.
 const SHOW_UP: Duration = Duration::from_secs(5);
 
-/// Waits at a fifo until [`GO`] is written into it. Whoever wrote that holds it open until the restore is
-/// done: see [`is_held`].
+/// Waits at a fifo until [`GO`] is written into it, for as long as [`HERE`] comes again and again. Whoever
+/// wrote that holds it open until the restore is done: see [`is_held`].
 ///
 /// # Errors
-/// Nobody came, the writer went away without a word or said something else, or `at_most` has passed.
-pub(crate) fn wait(gate: &Path, at_most: Duration) -> Result<OwnedFd, String> {
+/// Nobody came, the writer went away without a word or said something else, or was silent for `silence`.
+pub(crate) fn wait(gate: &Path, silence: Duration) -> Result<OwnedFd, String> {
     let said = |error: rustix::io::Errno| format!("{}: {error}", gate.display());
     // Without NONBLOCK opening would block, for ever, until a writer comes.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fifo = rustix::fs::open(gate, flags, Mode::empty()).map_err(said)?;
-    let since = Instant::now();
-    let mut limit = at_most.min(SHOW_UP);
+    let mut since = Instant::now();
+    let mut limit = silence.min(SHOW_UP);
     let mut heard = Vec::new();
     loop {
         let left = limit.saturating_sub(since.elapsed());
@@ -32,8 +32,8 @@ pub(crate) fn wait(gate: &Path, at_most: Duration) -> Result<OwnedFd, String> {
         match poll(&mut [PollFd::new(&fifo, PollFlags::IN)], Some(&timeout)) {
             Ok(0) => {
                 return Err(format!(
-                    "the images of this container did not come within {} s",
-                    limit.as_secs()
+                    "the images of this container did not come, and nothing was heard of them for {} s",
+                    limit.as_secs_f64()
                 ));
             }
             Ok(_) => {}
@@ -51,7 +51,7 @@ pub(crate) fn wait(gate: &Path, at_most: Duration) -> Result<OwnedFd, String> {
             let word: Vec<u8> = heard.drain(..=end).collect();
             match &word[..] {
                 GO => return Ok(fifo),
-                HERE => limit = at_most,
+                HERE => (since, limit) = (Instant::now(), silence),
                 other => return Err(String::from_utf8_lossy(other).trim().to_owned()),
             }
         }
@@ -128,6 +128,32 @@ mod tests {
         assert!(is_held(&gate, Duration::from_millis(20)));
         drop(held);
         assert!(!is_held(&gate, Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn whoever_says_again_and_again_to_be_there_is_waited_for() {
+        let (_dir, path) = fifo();
+        let other = path.clone();
+        let (silence, moment) = (Duration::from_millis(500), Duration::from_millis(100));
+        let writer = std::thread::spawn(move || {
+            let mut file = std::fs::OpenOptions::new().write(true).open(other).unwrap();
+            for _ in 0..12 {
+                file.write_all(HERE).unwrap();
+                std::thread::sleep(moment);
+            }
+            // Open, and not a word more.
+            std::thread::sleep(3 * silence);
+            file
+        });
+        let begun = Instant::now();
+        let why = wait(&path, silence).unwrap_err();
+        assert!(
+            begun.elapsed() >= 11 * moment + silence,
+            "{:?}",
+            begun.elapsed()
+        );
+        assert!(why.contains("did not come"), "{why}");
+        drop(writer.join().unwrap());
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! can make the runtime restore something. In it:
 //! - `options.json`: [`Options`];
 //! - `gate`: a fifo. The runtime reads it; whoever brings the images holds it open for writing, writes
-//!   [`HERE`] at once and [`GO`] when they are complete. When it is closed without that, the runtime
-//!   gives up at once;
+//!   [`HERE`] at once and again and again while they come, and [`GO`] when they are complete. When it is
+//!   closed without that, the runtime gives up at once;
 //! - `tried`: made when a restore was begun; no container is restored from one folder twice;
 //! - `pid`: process id of the restored first process, until `start`;
 //! - `kept`: made by whoever fetches memory that was not in the images, once nothing can be lost any
@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 /// The folder with a folder for each pending container.
 pub const HOME: &str = "/run/transship/restore";
 
-/// What is written into the gate by whoever brings the images, as soon as the runtime waits there.
+/// What is written into the gate by whoever brings the images, as soon as the runtime waits there and then
+/// every now and then.
 pub const HERE: &[u8] = b"here\n";
 
 /// What is written into the gate when the images are complete.
@@ -42,7 +43,7 @@ pub const KEPT: &str = "kept";
 pub struct Options {
     /// Folder with the images.
     pub images: PathBuf,
-    /// How long to wait for them, in seconds.
+    /// How long to wait for them without a sign that they come, in seconds.
     pub wait_seconds: u64,
     /// Restore established TCP connections.
     #[serde(default)]

@@ -165,6 +165,11 @@ fn table(report: &Report) {
         .position(|phase| phase.name == LAST_DOWN);
     for (index, phase) in report.phases.iter().enumerate() {
         let bytes = phase.bytes.map(size).unwrap_or_default();
+        let rate = phase
+            .bytes
+            .filter(|bytes| *bytes > 0 && phase.seconds > 0.0)
+            .map(|bytes| format!("{}/s", size((bytes as f64 / phase.seconds) as u64)))
+            .unwrap_or_default();
         let bracket = match (first, last) {
             (Some(first), Some(last)) if index == first => {
                 if last == first {
@@ -184,7 +189,7 @@ fn table(report: &Report) {
             _ => String::new(),
         };
         out(format!(
-            "  {:<11} {:>9.3} s  {bytes:>11}  {bracket}{down}",
+            "  {:<11} {:>9.3} s  {bytes:>11}  {rate:>13}  {bracket}{down}",
             phase.name, phase.seconds
         )
         .trim_end());

@@ -3,8 +3,9 @@
 use console::{Term, style};
 use host::Cmd;
 use migrate::Event;
+use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Tells of progress: on a terminal in one line that is written anew, elsewhere in plain lines.
 pub struct Talk {
@@ -13,6 +14,7 @@ pub struct Talk {
     term: Term,
     /// Whether the last line stands without a newline.
     open: Mutex<bool>,
+    pace: Mutex<Pace>,
 }
 
 impl Talk {
@@ -22,6 +24,7 @@ impl Talk {
             verbose,
             term: Term::stderr(),
             open: Mutex::new(false),
+            pace: Mutex::new(Pace::default()),
         }
     }
 
@@ -93,11 +96,9 @@ impl Talk {
             Event::Progress { phase, done, total } => {
                 // A line for every tenth of a second would be too much where lines stay.
                 if self.live() {
-                    self.status(&format!(
-                        "{phase:<11} {} of {}",
-                        super::human::size(*done),
-                        super::human::size(*total)
-                    ));
+                    let mut pace = self.pace.lock().expect("no panic while held");
+                    let rate = pace.rate(phase, *done, Instant::now());
+                    self.status(&progress(phase, *done, *total, rate));
                 }
             }
             Event::End { phase, seconds, .. } => {
@@ -162,5 +163,96 @@ impl Talk {
         };
         let text = format!("  {host}$ {} # {end}", cmd.line());
         self.line(&style(text).for_stderr().dim().to_string());
+    }
+}
+
+/// Over so long a rate is taken: it follows the link, and does not jump.
+const WINDOW: Duration = Duration::from_secs(5);
+/// A shorter time tells no rate.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// How quickly bytes have moved lately.
+#[derive(Default)]
+struct Pace {
+    phase: &'static str,
+    /// When how many bytes were done, the oldest first.
+    seen: VecDeque<(Instant, u64)>,
+}
+
+impl Pace {
+    /// Bytes a second; none where that is not known yet.
+    fn rate(&mut self, phase: &'static str, done: u64, now: Instant) -> Option<f64> {
+        // A phase begins anew with each round.
+        let again = self.seen.back().is_some_and(|(_, last)| done < *last);
+        if self.phase != phase || again {
+            *self = Pace {
+                phase,
+                seen: VecDeque::new(),
+            };
+        }
+        self.seen.push_back((now, done));
+        while self
+            .seen
+            .front()
+            .is_some_and(|(then, _)| now - *then > WINDOW)
+        {
+            self.seen.pop_front();
+        }
+        let (then, before) = self.seen.front()?;
+        let took = now - *then;
+        (took >= MOMENT).then(|| (done - before) as f64 / took.as_secs_f64())
+    }
+}
+
+/// A line with what is done, of how much, how quickly, and how long it will take.
+fn progress(phase: &str, done: u64, total: Option<u64>, rate: Option<f64>) -> String {
+    use super::human::size;
+    let total = total.filter(|total| *total >= done);
+    let mut line = format!("{phase:<11} {}", size(done));
+    if let Some(total) = total {
+        line.push_str(&format!(" of {}", size(total)));
+    }
+    if let Some(rate) = rate {
+        line.push_str(&format!(", {}/s", size(rate as u64)));
+    }
+    if let (Some(total), Some(rate)) = (total, rate.filter(|rate| *rate > 0.0)) {
+        let left = ((total - done) as f64 / rate).ceil() as u64;
+        let left = match left {
+            0..=119 => format!("{left} s"),
+            120..=7199 => format!("{} min", left.div_ceil(60)),
+            _ => format!("{} h", left.div_ceil(3600)),
+        };
+        line.push_str(&format!(", {left} left"));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tells_phase_bytes_rate_and_time_left_on_a_narrow_terminal() {
+        let (mebi, begun) = (1 << 20, Instant::now());
+        let mut pace = Pace::default();
+        assert_eq!(pace.rate("move", 0, begun), None);
+        let rate = pace.rate("move", 8 * mebi, begun + Duration::from_secs(2));
+        assert_eq!(rate, Some(4.0 * mebi as f64));
+        let line = progress("move", 8 * mebi, Some(48 * mebi), rate);
+        assert_eq!(
+            line,
+            "move        8.0 MiB of 48.0 MiB, 4.0 MiB/s, 10 s left"
+        );
+        // Without a total, and one that was too small.
+        let line = progress("image", 8 * mebi, Some(mebi), rate);
+        assert_eq!(line, "image       8.0 MiB, 4.0 MiB/s");
+        let longest = progress("restore", 1023 << 30, Some(1023 << 30), Some(1023e9));
+        assert!(longest.len() < 80, "{longest}");
+        // What was long ago does not matter, nor another phase.
+        let later = begun + Duration::from_secs(60);
+        pace.rate("move", 9 * mebi, later);
+        let rate = pace.rate("move", 10 * mebi, later + Duration::from_secs(1));
+        assert_eq!(rate, Some(mebi as f64));
+        assert_eq!(pace.rate("files", 0, later), None);
     }
 }

@@ -8,7 +8,7 @@ mod store;
 mod walk;
 
 pub(crate) use store::{Store, Style};
-pub(crate) use walk::{Manifest, send};
+pub(crate) use walk::{Manifest, send, size};
 
 /// Attribute by which overlayfs marks a folder that hides what is below it.
 pub(crate) const OPAQUE: &[u8] = b"trusted.overlay.opaque";

@@ -10,7 +10,7 @@ use std::path::Path;
 fn pass(from: &Path, to: &mut Store, before: Option<&Manifest>) -> Manifest {
     let mut stream = Vec::new();
     let mut sender = Sender::new(&mut stream);
-    let manifest = send(from, 0, before, &mut sender).unwrap();
+    let manifest = send(from, 0, before, &mut sender, &mut |_| Ok(())).unwrap();
     sender.pass(true).unwrap();
     let mut receiver = Receiver::new(&stream[..]);
     while let Some(frame) = receiver.next().unwrap() {
@@ -150,7 +150,7 @@ fn the_next_pass_sends_what_changed_and_no_more() {
     fs::write(from.join("turns/new"), "new").unwrap();
     let mut stream = Vec::new();
     let mut sender = Sender::new(&mut stream);
-    send(&from, 0, Some(&first), &mut sender).unwrap();
+    send(&from, 0, Some(&first), &mut sender, &mut |_| Ok(())).unwrap();
     sender.pass(true).unwrap();
     assert!(
         stream.len() < 2000,

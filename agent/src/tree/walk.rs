@@ -1,6 +1,7 @@
 //! The sending side.
 
 use super::attributes;
+use crate::aside::Tick;
 use crate::error::{AgentError, Result};
 use crate::frame::{CHUNK, Message, Meta, Sender, What};
 use rustix::fs::{
@@ -12,7 +13,9 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A file changed so shortly before it was looked at may have changed again within the same tick of
@@ -42,6 +45,7 @@ pub(crate) fn send<W: Write>(
     tree: u8,
     before: Option<&Manifest>,
     to: &mut Sender<W>,
+    tick: Tick<W>,
 ) -> Result<Manifest> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -54,6 +58,7 @@ pub(crate) fn send<W: Write>(
         tree,
         before,
         to,
+        tick,
         now: Manifest {
             files: HashMap::new(),
             begun: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
@@ -75,9 +80,10 @@ struct Walk<'a, W> {
     tree: u8,
     before: Option<&'a Manifest>,
     to: &'a mut Sender<W>,
+    tick: Tick<'a, W>,
     now: Manifest,
     /// Files with several names: the name that was sent first.
-    first_names: HashMap<u64, Vec<u8>>,
+    first_names: HashMap<(u64, u64), Vec<u8>>,
     next_id: u32,
 }
 
@@ -162,6 +168,7 @@ impl<W: Write> Walk<'_, W> {
 
     /// Sends one file, if it changed.
     fn entry(&mut self, folder: BorrowedFd, name: &OsStr, path: &[u8], stat: &Stat) -> Result<()> {
+        (self.tick)(self.to)?;
         let stamp = stamp(stat);
         self.now.files.insert(path.to_vec(), stamp);
         if !self.changed(path, stamp) {
@@ -179,11 +186,13 @@ impl<W: Write> Walk<'_, W> {
             xattrs: attributes::read(&attributes::path(folder, name))?,
         };
         if kind != FileType::Directory && stat.st_nlink > 1 {
-            if let Some(first) = self.first_names.get(&stat.st_ino) {
+            // Inodes have numbers of their own on each file system that is mounted inside.
+            let file = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.first_names.get(&file) {
                 let what = What::Hard(first.clone());
                 return self.tell(path, meta, what);
             }
-            self.first_names.insert(stat.st_ino, path.to_vec());
+            self.first_names.insert(file, path.to_vec());
         }
         match kind {
             FileType::Directory => self.tell(path, meta, What::Folder),
@@ -246,12 +255,34 @@ impl<W: Write> Walk<'_, W> {
                     // It shrank; the next pass sends it anew.
                     return Ok(at);
                 }
+                (self.tick)(self.to)?;
                 self.to.data(id, at, &buffer[..n])?;
                 at += n as u64;
             }
         }
         Ok(size)
     }
+}
+
+/// About how many bytes there are to send; 0 where that was not wanted any more before it was known.
+pub(crate) fn size(roots: &[PathBuf], done: &AtomicBool) -> u64 {
+    let mut folders = roots.to_vec();
+    let mut bytes = 0;
+    while let Some(folder) = folders.pop() {
+        if done.load(Relaxed) {
+            return 0;
+        }
+        // What cannot be read is told of by whoever sends it.
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => folders.push(entry.path()),
+                // Holes are not sent.
+                Ok(meta) if meta.is_file() => bytes += meta.len().min(meta.blocks() * 512),
+                _ => {}
+            }
+        }
+    }
+    bytes
 }
 
 fn exists(root: &OwnedFd, path: &[u8]) -> bool {

@@ -7,11 +7,10 @@ use super::session::Connection;
 use crate::{Cmd, HostError, Output, Result, Stream, quote};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Channel, ErrorCode};
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-/// A stream that moves nothing for this long counts as dead.
-const SILENCE: Duration = Duration::from_secs(60);
 /// libssh2's code for "would block".
 const EAGAIN: ErrorCode = ErrorCode::Session(-37);
 
@@ -222,6 +221,8 @@ pub(super) struct SshStream {
     channel: Channel,
     connection: Connection,
     stderr: Vec<u8>,
+    /// Read while it was waited for.
+    ahead: VecDeque<u8>,
     wire_before: (u64, u64),
     deadline: Instant,
 }
@@ -237,6 +238,7 @@ impl SshStream {
             channel,
             connection,
             stderr: Vec::new(),
+            ahead: VecDeque::new(),
             wire_before,
             deadline,
         })
@@ -244,7 +246,7 @@ impl SshStream {
 
     /// Waits for the session; an error when the stream was silent for too long.
     fn patience(&self, since: Instant) -> std::io::Result<()> {
-        let limit = (since + SILENCE).min(self.deadline);
+        let limit = (since + self.cmd.silence).min(self.deadline);
         if wait(&self.connection, limit) {
             Ok(())
         } else {
@@ -270,6 +272,9 @@ impl SshStream {
 
 impl Read for SshStream {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if !self.ahead.is_empty() {
+            return self.ahead.read(buffer);
+        }
         let since = Instant::now();
         loop {
             match self.channel.read(buffer) {
@@ -315,6 +320,25 @@ impl Stream for SshStream {
             Err(Stop::Late) => Err(ErrorKind::TimedOut.into()),
             Err(Stop::Broken(why)) => Err(std::io::Error::other(why)),
         }
+    }
+
+    fn wait(&mut self, at_most: Duration) -> std::io::Result<bool> {
+        let until = Instant::now() + at_most;
+        while self.ahead.is_empty() {
+            let mut buffer = [0; 4096];
+            match self.channel.read(&mut buffer) {
+                Ok(n @ 1..) => self.ahead.extend(&buffer[..n]),
+                Ok(0) if self.channel.eof() => break,
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                _ => {
+                    self.drain_stderr()?;
+                    if !wait(&self.connection, until) {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn finish(mut self: Box<Self>) -> Result<Output> {

@@ -1,6 +1,6 @@
 //! Phases `files` and `start`: what can be done while the container still runs.
 
-use super::flow::{Agent, Shared, sent};
+use super::flow::{Agent, PATIENCE, Shared, sent};
 use super::{binds, network, tcp};
 use crate::context::Context;
 use crate::pipeline::{Doubt, Phase};
@@ -11,11 +11,14 @@ use engine::Container;
 use host::Cmd;
 use runtime::pending;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-/// How long the engine's start may take in all, with the wait of our runtime for the images; per byte of
-/// memory on top of this: a link of 10 MB/s.
-const START_SECONDS: u64 = 120;
-const SLOWEST: u64 = 10_000_000;
+/// How long our runtime waits for the images without a sign that they come, in seconds.
+const SILENCE: u64 = 120;
+/// What the engine's start and CRIU's work take of the time that an engine waits for its runtime, in seconds.
+const MARGIN: u64 = 20;
+/// So few bytes tell nothing of the link's rate.
+const TELLING: u64 = 4 << 20;
 
 /// The folder of the pending container on the destination.
 pub(super) fn pending_folder(context: &Context) -> String {
@@ -50,10 +53,7 @@ impl Phase for Files {
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
-        let seconds = START_SECONDS + context.memory / SLOWEST;
-        let most = context.destination.engine.create_seconds();
-        let seconds = seconds.min(most.unwrap_or(u64::MAX));
-        make_pending(context, seconds)?;
+        make_pending(context)?;
         context.layout = layout::of(&context.source, &context.name)?;
         let binds = binds::copied(context)?;
         let mut flow = self.flow.lock();
@@ -61,7 +61,7 @@ impl Phase for Files {
         if context.options.dry_run {
             return plan(context, &send);
         }
-        let receive = receive_job(context, seconds, Token(random::bytes()?), &binds)?;
+        let receive = receive_job(context, Token(random::bytes()?), &binds)?;
         let mut destination = Agent::start(context, Which::Destination, "receive", &receive)?;
         let said = destination.event();
         flow.destination = Some(destination);
@@ -69,11 +69,13 @@ impl Phase for Files {
             send.link = Some((link, receive.token));
         }
         flow.source = Some(Agent::start(context, Which::Source, "send", &send)?);
+        let begun = Instant::now();
         flow.meet(context)?;
         flow.carry(context, "files", sent)?;
-        flow.hear(context, |event| *event == Event::Pass)?;
-        context.measured.phase_bytes = Some(flow.carried());
-        Ok(())
+        flow.hear(context, "files", PATIENCE, |event| *event == Event::Pass)?;
+        let bytes = flow.carried();
+        context.measured.phase_bytes = Some(bytes);
+        in_time(context, bytes, begun.elapsed())
     }
 
     fn undo(&mut self, context: &mut Context) -> Result<(), Doubt> {
@@ -94,11 +96,43 @@ impl Phase for Files {
     }
 }
 
+/// Refuses, before the freeze, where the engine would give up its runtime before the memory has come at the rate
+/// that was measured.
+fn in_time(context: &Context, bytes: u64, took: Duration) -> Result<(), Failure> {
+    let ahead = context.options.mode.has_rounds() || context.options.leaves_pages();
+    let Some(most) = context.destination.engine.create_seconds() else {
+        return Ok(());
+    };
+    if ahead {
+        return Ok(());
+    }
+    let Some(seconds) = expected(context.memory, bytes, took).filter(|it| it + MARGIN > most)
+    else {
+        return Ok(());
+    };
+    let (on, kind) = (context.destination.name(), context.kind());
+    Err(Failure::failed(
+        on,
+        format!(
+            "{} MiB of memory would take about {seconds} s at the rate of the link, and {kind} on {on} gives up what does not start within {most} s",
+            context.memory >> 20
+        ),
+    )
+    .fix("--mode post-copy, where the memory follows once the container runs"))
+}
+
+/// How many seconds the memory takes at the rate of what was sent before; none where that was too little to
+/// tell.
+fn expected(memory: u64, bytes: u64, took: Duration) -> Option<u64> {
+    let rate = bytes as f64 / took.as_secs_f64().max(0.001);
+    (bytes >= TELLING).then(|| (memory as f64 / rate) as u64)
+}
+
 /// Makes the folder by which our runtime knows that the container is on its way.
-fn make_pending(context: &Context, seconds: u64) -> Result<(), Failure> {
+fn make_pending(context: &Context) -> Result<(), Failure> {
     let options = pending::Options {
         images: PathBuf::from(leftover::images(&context.name)),
-        wait_seconds: seconds,
+        wait_seconds: SILENCE,
         tcp_established: context.options.tcp_established,
         addresses: if context.options.tcp_established {
             tcp::addresses(&context.container)
@@ -214,12 +248,7 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
     })
 }
 
-fn receive_job(
-    context: &Context,
-    start_seconds: u64,
-    token: Token,
-    binds: &[String],
-) -> Result<ReceiveJob, Failure> {
+fn receive_job(context: &Context, token: Token, binds: &[String]) -> Result<ReceiveJob, Failure> {
     let id = context.new_id();
     let on = context.destination.name();
     let side = &context.destination;
@@ -269,7 +298,6 @@ fn receive_job(
         print_late: side.engine.owns_log_file(),
         start: words(&context.kind().start(&id)),
         token,
-        start_seconds,
         lazy_seconds: context
             .options
             .leaves_pages()
@@ -308,12 +336,24 @@ impl Phase for Start {
         }
         self.flow
             .lock()
-            .hear(context, |event| *event == Event::Waiting)
+            .hear(context, "start", PATIENCE, |event| *event == Event::Waiting)
     }
 
     fn undo(&mut self, _: &mut Context) -> Result<(), Doubt> {
         // Without its agent the gate is closed, and the engine's start fails: the next undo removes it.
         self.flow.lock().end();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_memory_will_take_is_told_from_what_was_sent() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(expected(1 << 30, 64 << 20, minute), Some(16 * 60));
+        assert_eq!(expected(1 << 30, 1000, minute), None);
     }
 }

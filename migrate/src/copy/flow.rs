@@ -1,18 +1,23 @@
 //! The two agents, and what passes between them, through this process.
 
-use crate::context::{Context, SLOW, WireBytes};
+use crate::context::{Context, WireBytes};
 use crate::event::Event as Told;
 use crate::prepare::Which;
 use crate::{Failure, Kind, leftover};
 use agent::{DIRECT, Event, Passing, STOP, THROUGH};
-use host::{Cmd, HostError, Stream};
+use host::{Cmd, HostError, NO_LIMIT, Stream};
 use serde::Serialize;
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long an agent may give no sign: both tell several times a second, or as often as bytes come, that they
+/// are at work.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the phases of this mode share.
 #[derive(Clone, Default)]
@@ -30,6 +35,10 @@ pub(super) struct Flow {
     pub source: Option<Agent>,
     pub destination: Option<Agent>,
     carried: u64,
+    /// About how much there is to carry in this phase, where that is known.
+    total: Option<u64>,
+    /// What the destination's agent told and nobody waited for yet.
+    heard: VecDeque<Event>,
     /// The agents are connected, and only events come through here.
     direct: bool,
     /// Bytes on the wire of that connection.
@@ -62,7 +71,7 @@ impl Agent {
         let folder = leftover::folder(&context.name);
         let cmd = Cmd::changes("sh")
             .args(["-c", script, "sh", &folder, &context.tool, side])
-            .timeout(SLOW);
+            .timeout(NO_LIMIT);
         let stream = host.open(&cmd)?;
         let mut agent = Agent {
             host: host.name().to_owned(),
@@ -93,6 +102,16 @@ impl Agent {
             why: error.to_string(),
         }
         .into()
+    }
+
+    /// Waits a moment until something can be read, or the end has come; whether that is so.
+    fn ready(&mut self, at_most: Duration) -> Result<bool, Failure> {
+        self.stream.wait(at_most).map_err(|error| self.lost(&error))
+    }
+
+    /// It gave no sign for too long.
+    fn silent(&self, patience: Duration) -> Failure {
+        self.lost(&format!("it gave no sign for {} s", patience.as_secs_f64()))
     }
 
     /// The next event of the destination's agent.
@@ -146,7 +165,7 @@ impl Flow {
             .collect();
         let cause = failures
             .iter()
-            .position(|failure| !failure.what.contains(agent::BROKE))
+            .position(|failure| !is_consequence(failure))
             .unwrap_or(0);
         if failures.is_empty() {
             otherwise
@@ -171,13 +190,26 @@ impl Flow {
         phase: &'static str,
         until: fn(&Event) -> bool,
     ) -> Result<Event, Failure> {
-        let mut told = Instant::now();
+        let (mut told, mut signed) = (Instant::now(), Instant::now());
+        let before = self.carried;
+        self.total = None;
         loop {
-            if context.is_interrupted() {
-                return Err(Failure::new(
-                    Kind::Interrupted,
-                    format!("interrupted during {phase}"),
-                ));
+            not_interrupted(context, phase)?;
+            // Its signs must not pile up.
+            self.overhear()?;
+            let ready = match &mut self.source {
+                Some(source) => source.ready(TICK).and_then(|ready| {
+                    if !ready && signed.elapsed() >= PATIENCE {
+                        return Err(source.silent(PATIENCE));
+                    }
+                    Ok(ready)
+                }),
+                None => Ok(true),
+            };
+            match ready {
+                Ok(true) => signed = Instant::now(),
+                Ok(false) => continue,
+                Err(failure) => return Err(self.broken(failure)),
             }
             let (Some(source), Some(destination)) = (&mut self.source, &mut self.destination)
             else {
@@ -213,9 +245,12 @@ impl Flow {
                         Event::Sent { bytes, wire } | Event::Round { bytes, wire, .. } => {
                             (self.carried, self.wire) = (bytes, wire);
                         }
-                        Event::Moving { bytes } if self.direct => {
-                            self.carried = bytes;
-                            self.progress(context, phase);
+                        Event::Moving { bytes, total } => {
+                            self.total = total;
+                            if self.direct {
+                                self.carried = bytes;
+                                self.progress(context, phase, before);
+                            }
                         }
                         Event::Connected { direct } => self.direct = direct,
                         _ => {}
@@ -228,18 +263,38 @@ impl Flow {
                     self.carried += bytes;
                     if told.elapsed() >= TICK {
                         told = Instant::now();
-                        self.progress(context, phase);
+                        self.progress(context, phase, before);
                     }
                 }
             }
         }
     }
 
-    fn progress(&self, context: &Context, phase: &'static str) {
+    /// Takes what the destination's agent tells meanwhile.
+    fn overhear(&mut self) -> Result<(), Failure> {
+        while let Some(destination) = &mut self.destination
+            && destination.ready(Duration::ZERO)?
+        {
+            match destination.event()? {
+                Some(Event::Moving { .. }) => {}
+                Some(event) => self.heard.push_back(event),
+                // Whoever waits for something of it will notice.
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn progress(&self, context: &Context, phase: &'static str, before: u64) {
         context.tell(Told::Progress {
             phase,
-            done: self.carried,
-            total: context.memory,
+            done: self.carried - before,
+            // Of memory it is known beforehand.
+            total: if phase == "files" {
+                self.total
+            } else {
+                Some(context.memory)
+            },
         });
     }
 
@@ -255,27 +310,61 @@ impl Flow {
         }
     }
 
-    /// Waits until the destination's agent tells of this.
-    pub fn hear(&mut self, context: &Context, wanted: fn(&Event) -> bool) -> Result<(), Failure> {
+    /// Waits until the destination's agent tells of this, which it may do without a sign for so long.
+    pub fn hear(
+        &mut self,
+        context: &Context,
+        phase: &'static str,
+        patience: Duration,
+        wanted: fn(&Event) -> bool,
+    ) -> Result<(), Failure> {
         let name = context.destination.name().to_owned();
-        let Some(destination) = &mut self.destination else {
-            return Err(Failure::failed(&name, "the destination's agent is gone"));
-        };
-        match destination.event()? {
-            Some(event) if wanted(&event) => Ok(()),
-            Some(event) => Err(Failure::failed(
-                &name,
-                format!("the agent on {name} told {event:?} out of turn"),
-            )),
-            None => Err(self.broken(Failure::failed(
-                &name,
-                format!("the agent on {name} ended without a word"),
-            ))),
+        let mut signed = Instant::now();
+        loop {
+            let event = match (self.heard.pop_front(), &mut self.destination) {
+                (Some(event), _) => Some(event),
+                (None, None) => {
+                    return Err(Failure::failed(&name, "the destination's agent is gone"));
+                }
+                (None, Some(destination)) => {
+                    if !destination.ready(TICK)? {
+                        if signed.elapsed() >= patience {
+                            return Err(destination.silent(patience));
+                        }
+                        // What has gone on there without its memory is not taken back for that.
+                        if !context.options.leaves_pages() {
+                            not_interrupted(context, phase)?;
+                        }
+                        continue;
+                    }
+                    destination.event()?
+                }
+            };
+            signed = Instant::now();
+            match event {
+                Some(Event::Moving { .. }) => {}
+                Some(event) if wanted(&event) => return Ok(()),
+                Some(event) => {
+                    return Err(Failure::failed(
+                        &name,
+                        format!("the agent on {name} told {event:?} out of turn"),
+                    ));
+                }
+                None => {
+                    return Err(self.broken(Failure::failed(
+                        &name,
+                        format!("the agent on {name} ended without a word"),
+                    )));
+                }
+            }
         }
     }
 
     /// The next event of the destination's agent; none once it cannot be heard any more.
     pub fn destination_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.heard.pop_front() {
+            return Some(event);
+        }
         self.destination.as_mut()?.event().ok().flatten()
     }
 
@@ -336,6 +425,20 @@ impl Flow {
             let _ = agent.end();
         }
     }
+}
+
+/// The user did not press Ctrl-C.
+fn not_interrupted(context: &Context, phase: &str) -> Result<(), Failure> {
+    if context.is_interrupted() {
+        let what = format!("interrupted during {phase}");
+        return Err(Failure::new(Kind::Interrupted, what));
+    }
+    Ok(())
+}
+
+/// An agent says that because the other one ended, or because we did not want it any more.
+fn is_consequence(failure: &Failure) -> bool {
+    failure.what.contains(agent::BROKE) || failure.what.contains(agent::ENDED)
 }
 
 /// A pass was sent.

@@ -1,14 +1,17 @@
 //! Phases `freeze`, `move` and `restore`: from here to there.
 
 use super::files::pending_folder;
-use super::flow::{Shared, sent};
+use super::flow::{PATIENCE, Shared, sent};
 use super::thaw;
 use crate::context::Context;
 use crate::layout::{self, WentOn};
 use crate::pipeline::{Doubt, Phase};
 use crate::{Failure, ask, criu_log, leftover, proof};
 use agent::{Event, FREEZE};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Bytes a second of memory that CRIU restores at the least, from images in memory.
+const SLOWEST_RESTORE: u64 = 20_000_000;
 
 /// Locks the container's network and freezes it.
 pub(super) struct Freeze {
@@ -126,7 +129,11 @@ impl Phase for Move {
         let mut flow = self.flow.lock();
         let before = flow.carried();
         flow.carry(context, "move", sent)
-            .and_then(|_| flow.hear(context, |event| matches!(event, Event::Arrived { .. })))
+            .and_then(|_| {
+                flow.hear(context, "move", PATIENCE, |event| {
+                    matches!(event, Event::Arrived { .. })
+                })
+            })
             .map_err(|failure| explain(context, failure))?;
         context.measured.phase_bytes = Some(flow.carried() - before);
         context.measured.wire = flow.wire();
@@ -169,8 +176,11 @@ impl Phase for Restore {
             return Ok(());
         }
         let mut flow = self.flow.lock();
-        flow.hear(context, |event| *event == Event::Started)
-            .map_err(|failure| explain(context, failure))?;
+        let patience = PATIENCE + Duration::from_secs(context.memory / SLOWEST_RESTORE);
+        flow.hear(context, "restore", patience, |event| {
+            *event == Event::Started
+        })
+        .map_err(|failure| explain(context, failure))?;
         context.measured.first_sign_on_destination = Some(Instant::now());
         Ok(())
     }

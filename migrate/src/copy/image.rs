@@ -2,10 +2,15 @@
 
 use super::layers;
 use crate::context::{Context, SLOW};
+use crate::event::Event;
 use crate::pipeline::{Doubt, Phase};
 use crate::{Failure, ask};
-use host::{Cmd, HostError};
+use host::{Cmd, HostError, NO_LIMIT};
 use std::io::{Read as _, Write as _};
+use std::time::{Duration, Instant};
+
+/// How often is looked for Ctrl-C, and progress told.
+const TICK: Duration = Duration::from_millis(100);
 
 /// `save` into `load`, and the ids compared.
 pub(super) struct Image;
@@ -62,10 +67,9 @@ impl Phase for Image {
 /// Carries what `save` prints on the source to the destination's engine; how many bytes.
 fn transfer(context: &Context, save: &Cmd) -> Result<u64, Failure> {
     let to = &context.destination;
-    let (save, load) = (
-        save.clone().timeout(SLOW),
-        to.engine.load_image().timeout(SLOW),
-    );
+    // Both are silent while they read and write layers on a disk; together they take as long as they take.
+    let [save, load] =
+        [save.clone(), to.engine.load_image()].map(|cmd| cmd.timeout(NO_LIMIT).silence(SLOW));
     let (mut source, mut destination) = (context.source.host.open(&save)?, to.host.open(&load)?);
     let lost = |host: &str, cmd: &Cmd, error: &std::io::Error| HostError::Lost {
         host: host.to_owned(),
@@ -74,23 +78,38 @@ fn transfer(context: &Context, save: &Cmd) -> Result<u64, Failure> {
     };
     let mut buffer = vec![0; 256 * 1024];
     let mut bytes = 0;
+    let mut told = Instant::now();
     loop {
-        let n = source
-            .read(&mut buffer)
-            .map_err(|error| lost(context.source.name(), &save, &error))?;
-        if n == 0 {
-            break;
-        }
         if context.is_interrupted() {
             return Err(Failure::new(
                 crate::Kind::Interrupted,
                 "interrupted while the image was moved",
             ));
         }
+        let ready = source
+            .wait(TICK)
+            .map_err(|error| lost(context.source.name(), &save, &error))?;
+        if !ready {
+            continue;
+        }
+        let n = source
+            .read(&mut buffer)
+            .map_err(|error| lost(context.source.name(), &save, &error))?;
+        if n == 0 {
+            break;
+        }
         destination
             .write_all(&buffer[..n])
             .map_err(|error| lost(to.name(), &load, &error))?;
         bytes += n as u64;
+        if told.elapsed() >= TICK {
+            told = Instant::now();
+            context.tell(Event::Progress {
+                phase: "image",
+                done: bytes,
+                total: None,
+            });
+        }
     }
     let (saved, loaded) = (source.finish()?, destination.finish()?);
     for (host, cmd, output) in [

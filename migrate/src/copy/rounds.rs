@@ -1,7 +1,7 @@
 //! Phase `rounds` of mode `pre-copy`: memory is sent while the container runs, again and again what changed
 //! since.
 
-use super::flow::Shared;
+use super::flow::{PATIENCE, Shared};
 use super::freeze::explain;
 use super::thaw;
 use crate::context::Context;
@@ -51,7 +51,7 @@ impl Rounds {
         let told = flow.carry(context, "rounds", |event| {
             matches!(event, Event::Round { .. })
         })?;
-        flow.hear(context, |event| *event == Event::Pass)?;
+        flow.hear(context, "rounds", PATIENCE, |event| *event == Event::Pass)?;
         let Event::Round { pages, .. } = told else {
             return Err(Failure::failed(context.source.name(), "a round is missing"));
         };

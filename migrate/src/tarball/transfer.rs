@@ -127,7 +127,7 @@ fn copy(
             context.tell(Event::Progress {
                 phase: "transfer",
                 done,
-                total,
+                total: Some(total),
             });
         }
     }
