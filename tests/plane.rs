@@ -105,6 +105,61 @@ fn a_slow_link_is_given_compressed_bytes() {
     lab.forget(name);
 }
 
+#[test]
+fn ctrl_c_is_heard_while_files_go_through_a_slow_link() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "patient";
+    lab.forget(name);
+    lab.ok(
+        "a",
+        "docker volume rm -f patientdata; docker volume create patientdata",
+    );
+    lab.counter(name, "0.1", "-v patientdata:/data");
+    lab.ok(
+        "a",
+        &format!("docker exec {name} sh -c 'head -c {MIB}m /dev/urandom > /data/noise'"),
+    );
+    let rate = 4;
+    lab.ok(
+        "a",
+        &format!("tc qdisc replace dev eth0 root tbf rate {rate}mbit burst 64kb latency 50ms"),
+    );
+    // Directly, and through SSH.
+    for way in ["direct", "ssh"] {
+        if way == "ssh" {
+            close(lab, "b", "10.107.0.2");
+        }
+        let mut begun = std::time::Instant::now();
+        let (ran, report) = disturbed(lab, name, "files", |pid| {
+            std::thread::sleep(std::time::Duration::from_secs(3));
+            begun = std::time::Instant::now();
+            support::copy::interrupt(pid);
+        });
+        // Far sooner than the files can be through.
+        let through = MIB * 8 / rate;
+        assert!(
+            begun.elapsed().as_secs() < through / 2,
+            "{way}: {:?}",
+            begun.elapsed()
+        );
+        ran.expect(130);
+        assert_eq!(report["outcome"], "rolled-back", "{way}: {report:#}");
+        lab.is_as_before(name);
+        assert_eq!(lab.ok("b", "docker volume ls -q"), "", "{way}");
+    }
+    open_again(lab);
+    lab.forget(name);
+    lab.ok("a", "docker volume rm -f patientdata");
+}
+
+/// A firewall on `host` that lets SSH alone through, as many do; without an answer.
+fn close(lab: &Lab, host: &str, from: &str) {
+    lab.ok(
+        host,
+        &format!("nft add table ip closed; nft 'add chain ip closed c {{ type filter hook input priority -500; }}'; nft add rule ip closed c ip saddr {from} tcp flags '& (syn|ack) == syn' tcp dport != 22 drop"),
+    );
+}
+
 /// Bytes that this machine itself got from the lab's hosts: what is between them alone is not counted.
 fn came_here(lab: &Lab) -> u64 {
     let path = format!("/sys/class/net/ts-{}/statistics/rx_bytes", lab.name);
@@ -125,11 +180,7 @@ fn data_passes_by_the_third_machine_unless_no_port_can_be_reached() {
     moved(lab, name, "a", "b");
     let came = came_here(lab) - before;
     assert!(came < 8 << 20, "{came} bytes came here");
-    // A firewall that lets SSH alone through, as many do; without an answer.
-    lab.ok(
-        "a",
-        "nft add table ip closed; nft 'add chain ip closed c { type filter hook input priority -500; }'; nft add rule ip closed c ip saddr 10.107.0.3 tcp flags '& (syn|ack) == syn' tcp dport != 22 drop",
-    );
+    close(lab, "a", "10.107.0.3");
     let before = came_here(lab);
     moved(lab, name, "b", "a");
     let came = came_here(lab) - before;

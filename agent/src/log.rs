@@ -7,6 +7,12 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// So long nothing comes when all is there.
+const QUIET: Duration = Duration::from_millis(15);
+/// A frozen container has no more to say after this.
+const LAST: Duration = Duration::from_secs(5);
 
 /// The engine's file, and how far it was sent.
 pub(crate) struct Log {
@@ -22,6 +28,20 @@ impl Log {
             path: path.to_owned(),
             file: None,
             sent: 0,
+        }
+    }
+
+    /// Sends what came since the last time, and what comes from the engine while that is done: of a container
+    /// that prints much, the engine may still be writing the last lines when it has been frozen.
+    pub fn send_all<W: Write>(&mut self, to: &mut Sender<W>, tick: Tick<W>) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            let before = to.bytes();
+            self.send(to, tick)?;
+            if to.bytes() == before || since.elapsed() > LAST {
+                return Ok(());
+            }
+            std::thread::sleep(QUIET);
         }
     }
 

@@ -104,7 +104,7 @@ fn go<W: Write + Send, A: Write + Send>(
     }
     dump(job, &sent, to, &mut aside)?;
     if let Some(log) = &mut log {
-        log.send(to, &mut |to| aside.tick(to))?;
+        log.send_all(to, &mut |to| aside.tick(to))?;
     }
     to.pass(true)?;
     aside.sent(to)?;
@@ -172,7 +172,7 @@ fn pages<W: Write + Send, A: Write + Send>(
             let last = || -> Result<()> {
                 Images::new(&job.images).send_rest(to, &mut |to| aside.tick(to))?;
                 if let Some(log) = &mut log {
-                    log.send(to, &mut |to| aside.tick(to))?;
+                    log.send_all(to, &mut |to| aside.tick(to))?;
                 }
                 held.join()
                     .map_err(|_| AgentError::Other("the thread that freezes ended".into()))??;

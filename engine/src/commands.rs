@@ -50,6 +50,13 @@ impl Kind {
         self.reads(&["volume", "inspect", volume.as_str()])
     }
 
+    /// Names of all containers that have a volume, whether they run or not, one a line.
+    #[must_use]
+    pub fn containers_with_volume(self, volume: &Name) -> Cmd {
+        self.reads(&["ps", "--all", "--format", "{{.Names}}", "--filter"])
+            .arg(format!("volume={volume}"))
+    }
+
     /// Makes a volume like another: same name, driver, options and labels, without its data. `inspected` is one entry of
     /// what [`inspect_volume`] printed; None where it is not.
     #[must_use]

@@ -42,6 +42,7 @@ fn inspect(host: &dyn Host, cmd: &Cmd) -> Result<Option<Output>, Failure> {
     if said.contains("no such container")
         || said.contains("no such image")
         || said.contains("no such object")
+        || said.contains("no such volume")
         || said.contains("image not known")
         || said.contains("no such network")
         || (said.contains("network") && said.contains("not found"))
@@ -80,6 +81,11 @@ pub(crate) fn container(
 /// What the engine tells of a network, if there is one.
 pub(crate) fn network(host: &dyn Host, kind: Kind, name: &Name) -> Result<Option<Value>, Failure> {
     first(host, &kind.inspect_network(name))
+}
+
+/// What the engine tells of a volume, if there is one.
+pub(crate) fn volume(host: &dyn Host, kind: Kind, name: &Name) -> Result<Option<Value>, Failure> {
+    first(host, &kind.inspect_volume(name))
 }
 
 /// What the engine tells of an image, by reference or id, if there is one.

@@ -1,7 +1,7 @@
 //! Phase `create`: the container on the destination, with its whole configuration.
 
 use crate::context::Context;
-use crate::copy::subject::moved_mark;
+use crate::copy::{marks, subject};
 use crate::pipeline::{Doubt, Phase};
 use crate::{Failure, ask, leftover, tool};
 use engine::Name;
@@ -32,6 +32,7 @@ impl Phase for Create {
         let mut container = context.container.clone().with_restart_policy("no");
         if context.options.mode.streams() {
             container = container.with_runtime(tool::runtime(&context.destination.engine));
+            make_volumes(context)?;
         }
         let recreated = engine::recreate(
             &container,
@@ -95,7 +96,9 @@ impl Phase for Create {
                     "a container {name} was perhaps made on {on}; if you did not make it, on {on}: {} rm {name}",
                     context.kind().program()
                 ));
+                return Ok(());
             }
+            remove_volumes(context);
             return Ok(());
         };
         let cmd = context.kind().remove_moved(&which);
@@ -121,35 +124,35 @@ fn written(context: &Context) -> Option<Name> {
     Name::new(id.trim()).ok()
 }
 
+/// Makes the named volumes as they are on the source, with their labels: `create` would make plain ones.
+fn make_volumes(context: &Context) -> Result<(), Failure> {
+    let (from, to) = (&context.source.host, &context.destination.host);
+    for volume in subject::named_volumes(&context.container) {
+        if ask::volume(&**to, context.kind(), &volume)?.is_some() {
+            continue;
+        }
+        let found = ask::volume(&**from, context.kind(), &volume)?;
+        if let Some(make) = found.and_then(|found| context.kind().create_volume(&found)) {
+            to.text(&make)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes the named volumes that came into being with the container. One that was there before was let
 /// pass only with the mark of an earlier move.
 fn remove_volumes(context: &mut Context) {
-    let volumes: Vec<String> = context
-        .container
-        .mounts()
-        .into_iter()
-        .filter(|mount| mount.kind == "volume" && !mount.anonymous)
-        .filter_map(|mount| mount.volume)
-        .collect();
     if !context.options.mode.streams() {
         // There it was not looked whether they were there before.
         return;
     }
-    for volume in volumes {
-        let script =
-            r#"[ -e "$1" ] || ! "$3" volume inspect "$2" >/dev/null 2>&1 || "$3" volume rm "$2""#;
-        let cmd = Cmd::changes("sh").args([
-            "-c",
-            script,
-            "sh",
-            &moved_mark(&volume),
-            &volume,
-            context.kind().program(),
-        ]);
-        if let Err(error) = context.destination.host.text(&cmd) {
+    for volume in subject::named_volumes(&context.container) {
+        let host = &context.destination.host;
+        if let Err(failure) = marks::keep_or_remove(&**host, context.kind(), &volume) {
             context.leave(format!(
-                "the volume {volume} made on {} could not be removed: {error}",
-                context.destination.name()
+                "the volume {volume} made on {} could not be removed: {}",
+                context.destination.name(),
+                failure.what
             ));
         }
     }

@@ -99,6 +99,11 @@ pub(crate) fn finish(
                 options.then_post_copy,
             );
             report.next = vec![move_back(&report, &options.reach, kept)];
+            if options.keep_source {
+                // Its name and its volumes are in the way.
+                let gone = context.kind().remove_moved(&context.name).line();
+                report.next.insert(0, format!("on {source}: {gone}"));
+            }
         }
         End::Undone(failure, "prepare") if failure.kind == Kind::Refused => {
             report = refused(report, &failure);

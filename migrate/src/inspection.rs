@@ -104,13 +104,14 @@ pub(crate) fn inspect(
         dockers = Some((from, to));
     }
     let image = image(source, destination, &container, copies)?;
-    let memory = space::memory(&**source, kind, &name)?;
+    let memory = space::memory(&**source, &container, &name)?;
     if copies {
         // Images there and processes beside them, and what rounds had sent that changed later; here, what was
         // sent is freed at once.
         let times = if options.mode.has_rounds() { 3 } else { 2 };
         subject::memory(&**destination, times * memory)?;
         subject::memory(&**source, memory / 2)?;
+        let warnings = subject::warnings(&**source, &container)?;
         return Ok(Subject {
             name,
             source_engine,

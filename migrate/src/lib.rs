@@ -18,6 +18,7 @@ mod inspection;
 mod journal;
 mod layout;
 mod leftover;
+mod logs;
 mod pipeline;
 mod policy;
 mod prepare;

@@ -1,18 +1,32 @@
 //! Is there room for the images on both hosts?
 
 use crate::{Failure, leftover};
-use engine::{Docker, Kind, Name};
+use engine::{Container, Docker, Name};
 use host::{Cmd, Host};
 
-/// Memory of all processes of a container, in bytes: about the size of its images. Processes that end
-/// while it is read count nothing.
-pub(crate) fn memory(host: &dyn Host, kind: Kind, container: &Name) -> Result<u64, Failure> {
-    let script =
-        r#""$@" | while read -r pid; do grep -s '^VmRSS:' "/proc/$pid/status"; done; true"#;
-    let list = kind.processes(container);
+/// Memory of all processes of a container, what is swapped out and what its file systems in memory hold
+/// included, in bytes: about the size of its images. Processes that end while it is read count nothing.
+pub(crate) fn memory(host: &dyn Host, container: &Container, name: &Name) -> Result<u64, Failure> {
+    let script = r#"
+first=$1; shift
+"$@" | while read -r pid; do grep -sE '^Vm(RSS|Swap):' "/proc/$pid/status"; done
+while read -r _ at type _; do
+    [ "$type" = tmpfs ] || continue
+    set -- $(stat -f -c '%S %b %f' -- "/proc/$first/root$(printf %b "$at")" 2>/dev/null)
+    [ $# = 3 ] && echo "tmpfs $(( ($2 - $3) * $1 / 1024 ))"
+done < "/proc/$first/mounts"
+true"#;
+    let list = container.kind().processes(name);
+    let first = container.pid().unwrap_or_default().to_string();
     let text = host.text(
         &Cmd::reads("sh")
-            .args(["-c", script, "sh", &list.program])
+            .args([
+                "-c",
+                script,
+                "the-memory-of-the-container",
+                &first,
+                &list.program,
+            ])
             .args(list.args),
     )?;
     Ok(sum_kib(&text) * 1024)
@@ -103,8 +117,8 @@ mod tests {
         );
         assert_eq!(free[1].mount, "/var/lib/docker");
         assert_eq!(
-            sum_kib("VmRSS:\t     100 kB\nVmRSS:\t 28 kB\nnonsense\n"),
-            128
+            sum_kib("VmRSS:\t     100 kB\nVmSwap:\t 28 kB\nnonsense\ntmpfs 72\n"),
+            200
         );
     }
 }

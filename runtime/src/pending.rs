@@ -10,7 +10,8 @@
 //! - `pid`: process id of the restored first process, until `start`;
 //! - `kept`: made by whoever fetches memory that was not in the images, once nothing can be lost any
 //!   more by the end of one process; `start` waits for it;
-//! - `replay`: what the container printed last where it came from; printed before it goes on;
+//! - `replay`: what the container printed last where it came from; printed before it goes on; `replay.out`,
+//!   `replay.err` and `printing` where a process of its own does that;
 //! - `work/`: CRIU's log.
 
 use serde::{Deserialize, Serialize};

@@ -62,10 +62,12 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
             last_error(&log).unwrap_or_else(|| format!("see {}", log.display()))
         ));
     }
-    if !call.has_terminal() {
-        replay::print(&pending.path(crate::pending::REPLAY));
-    }
     let pid_file = call.pid_file().ok_or("the engine wants no pid file")?;
+    if call.has_terminal() {
+        replay::print_on_terminal(&pending, first(&pid_file)?)?;
+    } else {
+        replay::print(&pending)?;
+    }
     if options.tcp_established {
         network::take_back(first(&pid_file)?, &options)?;
     }
@@ -100,6 +102,7 @@ pub(crate) fn start(home: &Path, call: &Call) -> Result<bool, String> {
     if options.tcp_established {
         network::open(pid)?;
     }
+    replay::wait(&pending);
     processes::let_go_on(pid)?;
     if options.tcp_established {
         // That the neighbours are not told only costs time, and tables that let all through are in nobody's way.

@@ -1,5 +1,6 @@
 //! Bind mounts that move along (`--copy-bind`): folders that the destination lacks or has empty.
 
+use super::marks::Left;
 use crate::Failure;
 use crate::context::Context;
 use crate::leftover;
@@ -30,13 +31,14 @@ pub(crate) fn folders(source: &dyn Host, container: &Container) -> Result<Vec<St
     Ok(folders)
 }
 
-/// Refuses where the destination has something in one of these folders: it would be lost.
+/// Refuses where the destination has something in one of these folders that would be lost: more than what the
+/// container left there when it moved away.
 pub(crate) fn free(destination: &dyn Host, folders: &[String]) -> Result<(), Failure> {
     let on = destination.name();
     for folder in folders {
         let script = r#"[ ! -e "$1" ] || { [ -d "$1" ] && [ -z "$(ls -A "$1")" ]; }"#;
         let cmd = Cmd::reads("sh").args(["-c", script, "sh", folder]);
-        if destination.run(&cmd)?.status != 0 {
+        if destination.run(&cmd)?.status != 0 && !Left::Folder(folder).holds(destination)? {
             return Err(Failure::refused(
                 on,
                 format!("{folder} on {on} is not empty, and what is in it would be lost"),

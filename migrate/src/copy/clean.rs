@@ -1,12 +1,15 @@
 //! Phase `clean`, after the commit point: the frozen source ends, what was made on the way goes.
 
+use super::binds;
 use super::files::pending_folder;
 use super::flow::Shared;
-use super::subject::{MOVED, moved_mark};
+use super::marks::Left;
+use super::subject::named_volumes;
 use crate::context::Context;
 use crate::pipeline::{Doubt, Phase};
 use crate::prepare::{Which, remove_folder};
-use crate::{Failure, ask, leftover};
+use crate::{Failure, ask, leftover, logs};
+use engine::Name;
 use host::{Cmd, HostError};
 use std::time::Duration;
 
@@ -38,7 +41,8 @@ impl Phase for Clean {
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
-        let source = end_source(context);
+        let volumes = named_volumes(&context.container);
+        let source = end_source(context, &volumes);
         self.flow.lock().end();
         let id = context.new_id();
         remove_folder(context, Which::Destination);
@@ -48,8 +52,9 @@ impl Phase for Clean {
         if policy != "no" {
             destination.text(&context.kind().set_restart_policy(&id, &policy))?;
         }
-        for volume in named_volumes(context) {
-            destination.text(&Cmd::changes("rm").args(["-f", &moved_mark(&volume)]))?;
+        let folders = binds::copied(context)?;
+        for left in left(context, &volumes, &folders) {
+            left.unset(&**destination)?;
         }
         source?;
         remove_folder(context, Which::Source);
@@ -61,17 +66,18 @@ impl Phase for Clean {
     }
 }
 
-fn named_volumes(context: &Context) -> Vec<String> {
-    let mounts = context.container.mounts().into_iter();
-    mounts
-        .filter(|mount| mount.kind == "volume" && !mount.anonymous)
-        .filter_map(|mount| mount.volume)
+/// What the container leaves on the source and has on the destination.
+fn left<'a>(context: &Context, volumes: &'a [Name], folders: &'a [String]) -> Vec<Left<'a>> {
+    let kind = context.kind();
+    let volumes = volumes.iter().map(|volume| Left::Volume(kind, volume));
+    volumes
+        .chain(folders.iter().map(|folder| Left::Folder(folder)))
         .collect()
 }
 
 /// Ends the frozen source so that none of its processes runs another instruction: each gets its SIGKILL
 /// while it is frozen, and only then the engine thaws it.
-fn end_source(context: &Context) -> Result<(), Failure> {
+fn end_source(context: &mut Context, volumes: &[Name]) -> Result<(), Failure> {
     let host = &context.source.host;
     // By its id: after an interrupted cleaning another may have its name.
     let id = context.source_id();
@@ -94,11 +100,13 @@ fn end_source(context: &Context) -> Result<(), Failure> {
         }
         ended?;
     }
-    for volume in named_volumes(context) {
-        let script = r#"umask 077; mkdir -p "$1" && touch "$2""#;
-        host.text(&Cmd::changes("sh").args(["-c", script, "sh", MOVED, &moved_mark(&volume)]))?;
+    let folders = binds::copied(context)?;
+    for left in left(context, volumes, &folders) {
+        left.set(&**host)?;
     }
     if !context.options.keep_source {
+        logs::keep_rest(context, &id)?;
+        let host = &context.source.host;
         ask::gone(&**host, &context.kind().remove_moved(&id))?;
     }
     Ok(())

@@ -12,6 +12,7 @@ mod image;
 mod lan;
 mod layers;
 pub(crate) mod lazy;
+pub(crate) mod marks;
 mod network;
 pub(crate) mod pages;
 pub(crate) mod rounds;

@@ -1,21 +1,14 @@
 //! What mode `copy` asks of the two hosts and of the container.
 
 use super::binds;
-use crate::Failure;
+use super::marks::Left;
+use crate::{Failure, ask};
 use engine::{Container, Engine, Kind, Name};
-use host::{Cmd, Host, HostError};
+use host::{Cmd, Host};
 use std::path::Path;
 
-/// Marks of volumes whose container moved away: what they hold is old.
-pub(crate) const MOVED: &str = "/var/lib/transship/moved";
-
-/// The mark of a volume. The engines' names for volumes are safe in a path.
-pub(crate) fn moved_mark(volume: &str) -> String {
-    format!("{MOVED}/{volume}")
-}
-
-/// Programs that this mode runs on a host.
-const PROGRAMS: [&str; 4] = ["runc", "flock", "nsenter", "mount"];
+/// Programs that this mode runs on a host. CRIU has file systems in memory packed by tar.
+const PROGRAMS: [&str; 5] = ["runc", "flock", "nsenter", "mount", "tar"];
 
 /// The programs are there.
 pub(crate) fn programs(host: &dyn Host) -> Result<(), Failure> {
@@ -74,6 +67,7 @@ pub(crate) fn movable(host: &dyn Host, container: &Container) -> Result<(), Fail
         ));
     }
     none_stopped(host, container)?;
+    plain_volumes(host, container)?;
     for mount in container.mounts() {
         let local = mount
             .driver
@@ -121,6 +115,7 @@ pub(crate) fn place(
 ) -> Result<(), Failure> {
     let on = host.name();
     binds::free(host, copied)?;
+    networks(host, container)?;
     for mount in container.mounts() {
         let comes = copied
             .iter()
@@ -152,24 +147,24 @@ pub(crate) fn place(
     Ok(())
 }
 
-/// A named volume that is there already may be overwritten only if it is what an earlier move left.
+/// A named volume that is there already may be overwritten only if it is what an earlier move left, untouched,
+/// and no container there has it.
 fn own_volume(host: &dyn Host, kind: Kind, volume: &str) -> Result<(), Failure> {
     let on = host.name();
     let name = Name::new(volume).map_err(|error| Failure::refused(on, error.to_string()))?;
-    let cmd = kind.inspect_volume(&name);
-    let output = host.run(&cmd)?;
-    if output.status != 0 {
-        if output
-            .stderr_text()
-            .to_lowercase()
-            .contains("no such volume")
-        {
-            return Ok(());
-        }
-        return Err(HostError::failed(on, &cmd, &output).into());
+    if ask::volume(host, kind, &name)?.is_none() {
+        return Ok(());
     }
-    let marked = host.run(&Cmd::reads("test").args(["-e", &moved_mark(volume)]))?;
-    if marked.status == 0 {
+    let users = host.text(&kind.containers_with_volume(&name))?;
+    if !users.is_empty() {
+        let users = users.lines().collect::<Vec<_>>().join(", ");
+        return Err(Failure::refused(
+            on,
+            format!("{on} has a volume {volume} already, which {users} uses there, and what is in it would be lost"),
+        )
+        .fix("let the container use a volume of another name"));
+    }
+    if Left::Volume(kind, &name).holds(host)? {
         return Ok(());
     }
     Err(Failure::refused(
@@ -180,6 +175,92 @@ fn own_volume(host: &dyn Host, kind: Kind, volume: &str) -> Result<(), Failure> 
         "if it is not needed, on {on}: {} volume rm {volume}",
         kind.program()
     )))
+}
+
+/// Its networks are there: the engine would say so only when it attaches the container.
+fn networks(host: &dyn Host, container: &Container) -> Result<(), Failure> {
+    if !container.has_own_network_namespace() {
+        return Ok(());
+    }
+    let (on, kind) = (host.name(), container.kind());
+    for network in container.networks() {
+        let Ok(name) = Name::new(&network.name) else {
+            continue;
+        };
+        if ask::network(host, kind, &name)?.is_none() {
+            return Err(Failure::refused(
+                on,
+                format!(
+                    "there is no network {name} on {on}, which {} is in",
+                    container.name()
+                ),
+            )
+            .fix(format!(
+                "on {on}, with the options that it has where the container is: {} network create {name}",
+                kind.program()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What goes on well enough, but that the user should know before.
+pub(crate) fn warnings(host: &dyn Host, container: &Container) -> Result<Vec<String>, Failure> {
+    let (on, name, kind) = (host.name(), container.name(), container.kind());
+    let mut warnings = Vec::new();
+    if !container.has_own_network_namespace() {
+        warnings.push(format!(
+            "{name} has no network of its own ({}), which cannot be locked while it is frozen: data that the kernel of {on} acknowledges meanwhile is lost with the connections it belongs to",
+            container.network_mode()
+        ));
+    }
+    for volume in named_volumes(container) {
+        let users = host.text(&kind.containers_with_volume(&volume))?;
+        let others: Vec<&str> = users.lines().filter(|user| *user != name).collect();
+        if !others.is_empty() {
+            warnings.push(format!(
+                "the volume {volume} is used by {} on {on} too: they stay, with what is in it there, and {name} gets a copy that goes its own way",
+                others.join(", ")
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+/// The volumes of a container that have a name.
+pub(crate) fn named_volumes(container: &Container) -> Vec<Name> {
+    let mounts = container.mounts().into_iter();
+    mounts
+        .filter(|mount| mount.kind == "volume" && !mount.anonymous)
+        .filter_map(|mount| Name::new(&mount.volume?).ok())
+        .collect()
+}
+
+/// A volume of the local driver may be a mount of something else, which is not the engine's folder then.
+fn plain_volumes(host: &dyn Host, container: &Container) -> Result<(), Failure> {
+    let (on, name) = (host.name(), container.name());
+    for volume in named_volumes(container) {
+        let Some(found) = ask::volume(host, container.kind(), &volume)? else {
+            continue;
+        };
+        let options = found["Options"].as_object();
+        let mounts = ["type", "device", "o"];
+        let given = options
+            .into_iter()
+            .flatten()
+            .find(|(option, _)| mounts.contains(&option.as_str()));
+        if let Some((option, value)) = given {
+            return Err(Failure::refused(
+                on,
+                format!(
+                    "the volume {volume} of {name} is a mount of something else ({option}={}), which cannot be copied as the engine's own",
+                    value.as_str().unwrap_or_default()
+                ),
+            )
+            .fix("what is mounted there has to be made reachable from both hosts, as a bind mount, or copied into a plain volume"));
+        }
+    }
+    Ok(())
 }
 
 /// Both hosts have the memory: the images beside the processes.

@@ -1,14 +1,11 @@
 //! Phase `clean`, after the commit point: what was made on the way goes, and the stopped source.
 
-use crate::context::{Context, SLOW};
+use crate::context::Context;
 use crate::leftover::CHECKPOINT;
 use crate::pipeline::{Doubt, Phase};
 use crate::prepare::{Which, remove_folder};
-use crate::{Failure, ask};
+use crate::{Failure, ask, logs};
 use host::Cmd;
-
-/// Where the logs of containers that moved away are kept.
-const LOGS: &str = "/var/lib/transship/logs";
 
 /// Removes images on both hosts, gives the container its restart policy, removes the stopped source.
 pub(super) struct Clean;
@@ -74,14 +71,8 @@ impl Clean {
             ));
             return Ok(());
         }
-        let log = format!("{LOGS}/{name}-{}.log", &context.container.id()[..12]);
-        let script = r#"umask 077; mkdir -p "$1" && docker logs --timestamps "$3" > "$2" 2>&1"#;
+        let log = logs::keep(context, &id)?;
         let host = &context.source.host;
-        host.text(
-            &Cmd::changes("sh")
-                .args(["-c", script, "sh", LOGS, &log, id.as_str()])
-                .timeout(SLOW),
-        )?;
         host.text(&context.kind().remove(&id))?;
         context.log_kept = Some(log);
         Ok(())
