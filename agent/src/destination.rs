@@ -103,8 +103,9 @@ pub fn receive(
 
 /// Takes connections for pages as long as somebody wants them.
 fn come_again(listener: &Listener, token: &Token, offer: &std::sync::mpsc::Sender<Incoming>) {
+    let mut reception = listener.receive();
     loop {
-        match listener.next(token) {
+        match reception.next(token) {
             Ok(Some(stream)) => {
                 if offer.send(stream).is_err() {
                     return;

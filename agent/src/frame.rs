@@ -38,6 +38,8 @@ pub(crate) struct Meta {
     pub gid: u32,
     /// Seconds and nanoseconds of the last change.
     pub mtime: (i64, u32),
+    /// The same of the last time that it was read.
+    pub atime: (i64, u32),
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 

@@ -26,6 +26,7 @@ fn meta(mode: u32) -> Meta {
         uid: 0,
         gid: 0,
         mtime: (0, 0),
+        atime: (0, 0),
         xattrs: Vec::new(),
     }
 }

@@ -13,7 +13,8 @@ use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, Str
 use std::io::{BufReader, ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// How long reaching the other host may take, for each of its addresses.
@@ -24,6 +25,10 @@ const MEET: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Bytes read from the network at once.
 const BUFFER: usize = 256 * 1024;
+/// So many are greeted at once.
+const MOST_GUESTS: usize = 64;
+/// So many are remembered who showed something else than what was asked for.
+const MOST_HELD: usize = 64;
 /// A connection needs a name; it means nothing here.
 const NAME: &str = "transship";
 
@@ -151,8 +156,55 @@ impl Listener {
         })
     }
 
+    /// Takes the connections of one stream, as many as the source wants.
+    pub fn accept_lanes(&self, token: &Token) -> Result<Joined<Incoming>> {
+        let mut reception = self.receive();
+        let mut first = reception.accept(token)?;
+        let mut count = [0];
+        first.read_exact(&mut count).map_err(failed)?;
+        let [count @ 1..=lanes::MOST] = count else {
+            return Err(failed("it wants more connections than there can be"));
+        };
+        let mut all = vec![first];
+        for lane in 1..count {
+            all.push(reception.accept(&token.of_lane(lane))?);
+        }
+        Ok(Joined::new(all))
+    }
+
+    /// Receives whoever comes.
+    pub fn receive(&self) -> Reception<'_> {
+        let (offer, greeted) = channel();
+        Reception {
+            listener: self,
+            offer,
+            greeted,
+            held: Vec::new(),
+            busy: Arc::default(),
+        }
+    }
+}
+
+/// Whoever comes is greeted beside the others: one who says nothing keeps nobody waiting.
+pub(crate) struct Reception<'a> {
+    listener: &'a Listener,
+    offer: Sender<Result<Guest>>,
+    greeted: Receiver<Result<Guest>>,
+    /// They showed something that nobody has asked for yet: connections of one stream come in any order.
+    held: Vec<Guest>,
+    /// How many are being greeted.
+    busy: Arc<AtomicUsize>,
+}
+
+/// One who showed something, as a hash: so it is compared in constant time.
+struct Guest {
+    shown: blake3::Hash,
+    stream: Incoming,
+}
+
+impl Reception<'_> {
     /// Takes the connection that shows the token.
-    pub fn accept(&self, token: &Token) -> Result<Incoming> {
+    pub fn accept(&mut self, token: &Token) -> Result<Incoming> {
         let until = Instant::now() + MEET;
         let mut why = failed("nobody came");
         while Instant::now() < until {
@@ -165,45 +217,57 @@ impl Listener {
         Err(why)
     }
 
-    /// Takes the connections of one stream, as many as the source wants.
-    pub fn accept_lanes(&self, token: &Token) -> Result<Joined<Incoming>> {
-        let mut first = self.accept(token)?;
-        let mut count = [0];
-        first.read_exact(&mut count).map_err(failed)?;
-        let [count @ 1..=lanes::MOST] = count else {
-            return Err(failed("it wants more connections than there can be"));
-        };
-        let mut all = vec![first];
-        for lane in 1..count {
-            all.push(self.accept(&token.of_lane(lane))?);
-        }
-        Ok(Joined::new(all))
-    }
-
     /// The next that shows the token, if somebody came.
-    pub fn next(&self, token: &Token) -> Result<Option<Incoming>> {
-        match self.tcp.accept() {
-            Ok((tcp, _)) => self.greet(tcp, token).map(Some),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(failed(error)),
+    pub fn next(&mut self, token: &Token) -> Result<Option<Incoming>> {
+        loop {
+            match self.listener.tcp.accept() {
+                Ok((tcp, _)) if self.busy.load(Relaxed) < MOST_GUESTS => self.greet(tcp),
+                // Too many: it may come again.
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(failed(error)),
+            }
         }
+        if let Ok(guest) = self.greeted.try_recv() {
+            if self.held.len() >= MOST_HELD {
+                self.held.remove(0);
+            }
+            self.held.push(guest?);
+        }
+        let wanted = blake3::hash(&token.0);
+        let at = self.held.iter().position(|guest| guest.shown == wanted);
+        at.map(|at| {
+            let stream = self.held.remove(at).stream;
+            limits(stream.sock.tcp(), SILENCE)?;
+            Ok(stream)
+        })
+        .transpose()
     }
 
-    fn greet(&self, tcp: TcpStream, token: &Token) -> Result<Incoming> {
-        tcp.set_nonblocking(false).map_err(failed)?;
-        limits(&tcp, CONNECT)?;
-        let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(failed)?;
-        let mut stream =
-            StreamOwned::new(connection, Buffered(BufReader::with_capacity(BUFFER, tcp)));
-        let mut shown = [0; 32];
-        stream.read_exact(&mut shown).map_err(failed)?;
-        // Compared in constant time.
-        if blake3::hash(&shown) != blake3::hash(&token.0) {
-            return Err(failed("somebody without the token came"));
-        }
-        limits(stream.sock.tcp(), SILENCE)?;
-        Ok(stream)
+    fn greet(&self, tcp: TcpStream) {
+        let config = Arc::clone(&self.listener.config);
+        let (offer, busy) = (self.offer.clone(), Arc::clone(&self.busy));
+        busy.fetch_add(1, Relaxed);
+        std::thread::spawn(move || {
+            // There may be nobody any more who wants to know.
+            let _ = offer.send(greet(tcp, config));
+            busy.fetch_sub(1, Relaxed);
+        });
     }
+}
+
+/// Hears what somebody shows.
+fn greet(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Guest> {
+    tcp.set_nonblocking(false).map_err(failed)?;
+    limits(&tcp, CONNECT)?;
+    let connection = ServerConnection::new(config).map_err(failed)?;
+    let mut stream = StreamOwned::new(connection, Buffered(BufReader::with_capacity(BUFFER, tcp)));
+    let mut shown = [0; 32];
+    stream.read_exact(&mut shown).map_err(failed)?;
+    Ok(Guest {
+        shown: blake3::hash(&shown),
+        stream,
+    })
 }
 
 fn limits(tcp: &TcpStream, limit: Duration) -> Result<()> {

@@ -92,7 +92,12 @@ pub(crate) fn end_on_destination(context: &mut Context) -> Result<(), String> {
             Err(failure) => failure.what,
         };
         // With the engine away, the runtime below it still knows what runs.
-        let root = side.engine.runc_root("runc");
+        let runtime = if context.options.mode.streams() {
+            runtime::REGISTERED
+        } else {
+            context.container.runtime()
+        };
+        let root = side.engine.runc_root(runtime);
         let kill = Cmd::changes("runc").args(["--root", &root, "kill", id.as_str(), "KILL"]);
         let _ = side.host.run(&kill);
         if runs_in_runc(context, &root, id.as_str()) == Some(false) {

@@ -72,7 +72,7 @@ fn the_two_find_each_other_and_strangers_are_sent_away() {
     let link = here(&listener);
     let token = Token([7; 32]);
     let received = std::thread::scope(|scope| {
-        let accepted = scope.spawn(|| listener.accept(&token).unwrap());
+        let accepted = scope.spawn(|| listener.receive().accept(&token).unwrap());
         // One who does not know the token, and one who speaks no TLS, come first.
         let _stranger = connect(&link, &Token([8; 32]));
         TcpStream::connect((Ipv4Addr::LOCALHOST, link.port))
@@ -122,7 +122,7 @@ fn an_altered_byte_ends_the_connection() {
         let mut link = here(&listener);
         link.port = meddler(link.port, at);
         let arrived = std::thread::scope(|scope| {
-            let accepted = scope.spawn(|| listener.accept(&token).unwrap());
+            let accepted = scope.spawn(|| listener.receive().accept(&token).unwrap());
             let mut stream = connect(&link, &token).unwrap();
             let _ = stream
                 .write_all(&[5; 100_000])
@@ -151,9 +151,26 @@ fn another_key_is_refused() {
                     break found;
                 }
             };
-            listener.greet(tcp, &token).is_err()
+            greet(tcp, Arc::clone(&listener.config)).is_err()
         });
         assert!(connect(&link, &token).is_err());
         assert!(accepted.join().unwrap());
     });
+}
+
+#[test]
+fn strangers_who_say_nothing_keep_nobody_waiting() {
+    let listener = Listener::open().unwrap();
+    let link = here(&listener);
+    let token = Token([7; 32]);
+    // Each would take two seconds, one after the other longer than anybody is waited for.
+    let strangers: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, link.port)).unwrap())
+        .collect();
+    std::thread::scope(|scope| {
+        let accepted = scope.spawn(|| listener.accept_lanes(&token).map(drop));
+        connect_lanes(&link, &token, |_| 3).unwrap();
+        accepted.join().unwrap().unwrap();
+    });
+    drop(strangers);
 }

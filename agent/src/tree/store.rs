@@ -34,7 +34,23 @@ pub(crate) struct Store {
     folders: Vec<(Vec<u8>, Meta)>,
     /// The times of folders in which something was made or removed, of which nothing need be told: a file
     /// that was only written to is made anew here, but not where it came from.
-    touched: HashMap<Vec<u8>, (i64, u32)>,
+    touched: HashMap<Vec<u8>, Times>,
+}
+
+/// When it was read, and changed, last: seconds and nanoseconds.
+#[derive(Clone, Copy)]
+struct Times {
+    read: (i64, u32),
+    changed: (i64, u32),
+}
+
+impl From<&Meta> for Times {
+    fn from(meta: &Meta) -> Self {
+        Times {
+            read: meta.atime,
+            changed: meta.mtime,
+        }
+    }
 }
 
 struct Open {
@@ -104,11 +120,12 @@ impl Store {
         self.touched.remove(path);
         if !path.is_empty() && !self.touched.contains_key(above) {
             let stat = fstat(folder).map_err(|error| self.failed(above, error))?;
-            let time = (
-                stat.st_mtime,
-                u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
-            );
-            self.touched.insert(above.to_vec(), time);
+            let nanos = |nanos| u32::try_from(nanos).unwrap_or(0);
+            let times = Times {
+                read: (stat.st_atime, nanos(stat.st_atime_nsec)),
+                changed: (stat.st_mtime, nanos(stat.st_mtime_nsec)),
+            };
+            self.touched.insert(above.to_vec(), times);
         }
         Ok(())
     }
@@ -149,7 +166,7 @@ impl Store {
             }
             What::Symlink(_) | What::Node(_) => {
                 self.attributes(&folder, &name, &path, &meta)?;
-                self.times(&folder, &name, &path, meta.mtime)
+                self.times(&folder, &name, &path, Times::from(&meta))
             }
         }
     }
@@ -219,7 +236,7 @@ impl Store {
         ftruncate(&open.file, size).map_err(|error| self.failed(&open.path, error))?;
         let (folder, name) = self.parent(&open.path)?;
         self.attributes(&folder, &name, &open.path, &open.meta)?;
-        self.times(&folder, &name, &open.path, open.meta.mtime)
+        self.times(&folder, &name, &open.path, Times::from(&open.meta))
     }
 
     /// Removes a path with all below it; that it is not there is right too.
@@ -245,10 +262,12 @@ impl Store {
         // Those that were told of come second.
         let told = std::mem::take(&mut self.folders);
         let touched = std::mem::take(&mut self.touched).into_iter();
-        let told = told.into_iter().map(|(path, meta)| (path, meta.mtime));
-        for (path, mtime) in touched.chain(told) {
+        let told = told
+            .into_iter()
+            .map(|(path, meta)| (path, Times::from(&meta)));
+        for (path, times) in touched.chain(told) {
             match self.parent(&path) {
-                Ok((folder, name)) => self.times(&folder, &name, &path, mtime)?,
+                Ok((folder, name)) => self.times(&folder, &name, &path, times)?,
                 Err(AgentError::File { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -284,19 +303,19 @@ impl Store {
         attributes::write(&attributes::path(folder.as_fd(), name), &meta.xattrs)
     }
 
-    fn times(&self, folder: &OwnedFd, name: &OsStr, path: &[u8], mtime: (i64, u32)) -> Result<()> {
+    fn times(&self, folder: &OwnedFd, name: &OsStr, path: &[u8], times: Times) -> Result<()> {
         let this = if name.is_empty() {
             OsStr::new(".")
         } else {
             name
         };
-        let time = Timespec {
-            tv_sec: mtime.0,
-            tv_nsec: i64::from(mtime.1),
+        let spec = |time: (i64, u32)| Timespec {
+            tv_sec: time.0,
+            tv_nsec: i64::from(time.1),
         };
         let times = Timestamps {
-            last_access: time,
-            last_modification: time,
+            last_access: spec(times.read),
+            last_modification: spec(times.changed),
         };
         utimensat(folder, this, &times, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| self.failed(path, error))

@@ -177,6 +177,7 @@ fn a_path_or_link_never_leads_out_of_the_tree() {
         uid: 0,
         gid: 0,
         mtime: (0, 0),
+        atime: (0, 0),
         xattrs: Vec::new(),
     };
     for path in [
@@ -240,6 +241,7 @@ fn a_folder_keeps_its_time_though_files_in_it_are_made_anew() {
         uid: 0,
         gid: 0,
         mtime: (second, 5),
+        atime: (second, 5),
         xattrs: Vec::new(),
     };
     let path = |name: &str| name.as_bytes().to_vec();
@@ -278,4 +280,19 @@ fn a_folder_keeps_its_time_though_files_in_it_are_made_anew() {
         ["", "d", "d/e", "was", "d/new", "d/new/f"].map(time),
         [(9, 5), (10, 5), (11, 5), (30, 5), (20, 5), (30, 5)]
     );
+}
+
+#[test]
+fn the_time_of_the_last_reading_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    fs::create_dir(&from).unwrap();
+    fs::create_dir(&to).unwrap();
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::new(1_000_000_000, 123_456_789);
+    let file = fs::File::create(from.join("read")).unwrap();
+    let times = fs::FileTimes::new().set_accessed(long_ago);
+    file.set_times(times).unwrap();
+    pass(&from, &mut Store::new(&to, Style::Plain).unwrap(), None);
+    let meta = fs::metadata(to.join("read")).unwrap();
+    assert_eq!(meta.accessed().unwrap(), long_ago);
 }

@@ -183,6 +183,10 @@ impl<W: Write> Walk<'_, W> {
                 stat.st_mtime,
                 u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
             ),
+            atime: (
+                stat.st_atime,
+                u32::try_from(stat.st_atime_nsec).unwrap_or(0),
+            ),
             xattrs: attributes::read(&attributes::path(folder, name))?,
         };
         if kind != FileType::Directory && stat.st_nlink > 1 {

@@ -67,8 +67,9 @@ fn tunnel(limit: Duration) -> Ends {
     let (offer, offered) = channel();
     let shown = token.clone();
     std::thread::spawn(move || {
+        let mut reception = listener.receive();
         loop {
-            match listener.next(&shown) {
+            match reception.next(&shown) {
                 Ok(Some(stream)) => {
                     if offer.send(stream).is_err() {
                         return;

@@ -13,6 +13,37 @@ pub(super) struct Line {
     pub(super) runtime: Option<String>,
     /// `NAME=VALUE`.
     pub(super) environment: Vec<String>,
+    /// How long the parts of standard input are that come before the engine's own.
+    lengths: Option<[usize; 2]>,
+}
+
+/// Takes the first parts of standard input and starts the engine's program with the rest.
+const UNPACK: &str = r#"
+_transship_take() { head -c "$1"; echo x; }
+_transship_exports=$(_transship_take "$1"); _transship_list=$(_transship_take "$2"); shift 2
+exec 3<&0
+eval "${_transship_exports%x}"
+printf %s "${_transship_list%x}" | "$@" 4<&0 0<&3 3<&-"#;
+
+/// A name that a shell can export and that changes nothing for the engine's program.
+fn can_be_exported(name: &str) -> bool {
+    let word = |name: &str| {
+        name.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let theirs = [
+        "LD_",
+        "DOCKER",
+        "CONTAINER",
+        "XDG_",
+        "GO",
+        "PODMAN",
+        "_transship",
+    ];
+    word(name)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && !["", "PATH", "HOME", "IFS", "TMPDIR"].contains(&name)
+        && !theirs.iter().any(|start| name.starts_with(start))
 }
 
 impl Line {
@@ -25,28 +56,67 @@ impl Line {
         self.args.push(value.into());
     }
 
-    /// The environment, which often has passwords in it: through standard input where it can be, so that
-    /// they are in no list of processes. That form knows no lines within a value.
+    /// The environment, which often has passwords in it: through standard input, so that they are in no list of
+    /// processes. A file of variables knows no lines within a value; such ones are put into the environment
+    /// of the engine's program, which takes them from there.
     pub(super) fn place_environment(&mut self) {
         let environment = std::mem::take(&mut self.environment);
-        let plain = |variable: &String| {
-            let name = variable.split('=').next().unwrap_or_default();
-            variable.contains('=')
-                && !variable.contains(['\n', '\r'])
-                && !name.starts_with('#')
-                && !name.contains(char::is_whitespace)
+        let (plain, odd): (Vec<String>, Vec<String>) =
+            environment.into_iter().partition(|variable| {
+                let name = variable.split('=').next().unwrap_or_default();
+                variable.contains('=')
+                    && !variable.contains(['\n', '\r'])
+                    && !name.starts_with('#')
+                    && !name.contains(char::is_whitespace)
+            });
+        let text = |variables: &[String]| -> String {
+            variables.iter().map(|one| format!("{one}\n")).collect()
         };
-        if environment.is_empty() {
+        let mut exports = String::new();
+        for variable in odd {
+            match variable.split_once('=') {
+                // Without a value there is no secret.
+                None => self.option("env", variable),
+                Some((name, value)) if can_be_exported(name) => {
+                    exports.push_str(&format!("export {name}={}\n", host::quote(value)));
+                    self.option("env", name);
+                }
+                Some((name, _)) => self.note(format!(
+                    "the variable {name} of the environment has a value that cannot be given without being seen by all users of the host, and is left out"
+                )),
+            }
+        }
+        if exports.is_empty() && self.stdin.is_empty() {
+            if !plain.is_empty() {
+                self.option("env-file", "/proc/self/fd/0");
+                self.stdin = text(&plain).into_bytes();
+            }
             return;
         }
-        if self.stdin.is_empty() && environment.iter().all(plain) {
-            self.option("env-file", "/proc/self/fd/0");
-            self.stdin = (environment.join("\n") + "\n").into_bytes();
+        if exports.is_empty() && plain.is_empty() {
             return;
         }
-        for variable in environment {
-            self.option("env", variable);
-        }
+        self.option("env-file", "/proc/self/fd/4");
+        let (list, rest) = (text(&plain), std::mem::take(&mut self.stdin));
+        self.lengths = Some([exports.len(), list.len()]);
+        self.stdin = [exports.into_bytes(), list.into_bytes(), rest].concat();
+    }
+
+    /// The words before the engine's own, where standard input has more than one thing in it: first what is
+    /// exported, then the file of variables, then what is the engine's.
+    pub(super) fn unpacking(&self) -> Vec<String> {
+        let Some([exports, list]) = self.lengths else {
+            return Vec::new();
+        };
+        let words = [
+            "sh",
+            "-c",
+            UNPACK,
+            "unpack",
+            &exports.to_string(),
+            &list.to_string(),
+        ];
+        words.map(str::to_owned).to_vec()
     }
 
     pub(super) fn note(&mut self, note: impl Into<String>) {
@@ -148,6 +218,31 @@ pub(super) fn fields(fields: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use host::{Cmd, Host, Local};
+
+    #[test]
+    fn secrets_come_through_standard_input_whatever_they_look_like() {
+        let mut line = Line {
+            stdin: b"the profile".to_vec(),
+            ..Line::default()
+        };
+        let key = "KEY=-----BEGIN\n it's $(secret)\n";
+        line.environment = ["A=1", key, "B=two words", "PATH=x\ny"]
+            .map(str::to_owned)
+            .to_vec();
+        line.place_environment();
+        assert_eq!(line.args, ["--env", "KEY", "--env-file", "/proc/self/fd/4"]);
+        assert_eq!(line.notes.len(), 1);
+        // Stands in for the engine's program.
+        let show = r#"cat /proc/self/fd/4; echo; cat; printf '|%s|' "$KEY""#;
+        let mut words = line.unpacking();
+        words.extend(["sh", "-c", show].map(str::to_owned));
+        let cmd = Cmd::changes(&words[0]).args(words[1..].to_vec());
+        let output = Local.text(&cmd.stdin(&line.stdin)).unwrap();
+        let value = key.strip_prefix("KEY=").unwrap();
+        assert_eq!(output, format!("A=1\nB=two words\n\nthe profile|{value}|"));
+        assert!(!words.concat().contains("secret"));
+    }
 
     #[test]
     fn fields_with_commas_and_quotes_are_quoted() {

@@ -60,13 +60,16 @@ pub fn recreate(
     line.place_environment();
     let command = process::command(&from, &mut line);
     let connect = network::connect(&from, new_name, &mut line);
+    let mut words = line.unpacking();
     let runtime = line
         .runtime
         .map(|runtime| ["--runtime".to_owned(), runtime]);
     let (before, after) = from
         .engine
         .place_of_runtime(runtime.into_iter().flatten().collect());
-    let create = Cmd::changes(from.engine.kind().program())
+    words.push(from.engine.kind().program().to_owned());
+    let create = Cmd::changes(&words[0])
+        .args(words[1..].iter().cloned())
         .args(before)
         .arg("create")
         .args(after)

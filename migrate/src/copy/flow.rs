@@ -303,6 +303,12 @@ impl Flow {
         self.carry(context, "files", |event| {
             matches!(event, Event::Connected { .. })
         })?;
+        if !self.direct {
+            let (source, destination) = (context.source.name(), context.destination.name());
+            context.warn(format!(
+                "{source} reaches no port of {destination}: all bytes go through SSH, by way of this machine, which is slower"
+            ));
+        }
         let word = if self.direct { DIRECT } else { THROUGH };
         match &mut self.destination {
             Some(destination) => destination.say(word),
