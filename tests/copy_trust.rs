@@ -288,3 +288,71 @@ fn what_was_printed_and_cannot_move_is_kept_and_said() {
     }
     fresh(lab, name);
 }
+
+#[test]
+fn no_password_is_in_a_list_of_processes() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "secret";
+    fresh(lab, name);
+    // With lines in it, and beside a profile that comes through standard input too.
+    lab.ok(
+        "a",
+        "printf '{\"defaultAction\": \"SCMP_ACT_ALLOW\"}' > /tmp/profile.json",
+    );
+    lab.counter(
+        name,
+        "0.1",
+        "-e PLAIN=marker-one -e \"KEY=$(printf 'marker-two\\nmarker-three')\" --security-opt seccomp=/tmp/profile.json",
+    );
+    let environment = "docker inspect -f '{{json .Config.Env}} {{.HostConfig.SecurityOpt}}' secret";
+    let before = lab.ok("a", environment);
+    let found = std::thread::scope(|scope| {
+        let watch = "for i in $(seq 400); do cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep 'marker-' ; sleep 0.01; done; true";
+        let watches = ["a", "b"].map(|host| scope.spawn(move || lab.ok(host, watch)));
+        copy(lab, name, "a", "b", &[]).expect(0);
+        watches.map(|watch| watch.join().unwrap())
+    });
+    // What looks for it has it in its own line.
+    for line in found.iter().flat_map(|text| text.lines()) {
+        assert!(line.contains("grep") || line == "marker-", "{line}");
+    }
+    assert_eq!(lab.ok("b", environment), before);
+    assert_eq!(
+        lab.ok("b", "docker exec secret sh -c 'echo \"$KEY\"'"),
+        "marker-two\nmarker-three"
+    );
+    counts(lab, "b", name);
+    fresh(lab, name);
+}
+
+#[test]
+fn a_second_migration_while_the_first_is_under_way_is_refused() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "twice";
+    fresh(lab, name);
+    lab.counter(name, "0.1", "");
+    let signal = |pid: u32, signal: &str| {
+        let pid = pid.to_string();
+        let killed = std::process::Command::new("kill")
+            .args([signal, &pid])
+            .status();
+        assert!(killed.unwrap().success());
+    };
+    let (ran, report) = support::copy::disturbed(lab, name, "create", |pid| {
+        signal(pid, "-STOP");
+        let second = copy(lab, name, "a", "b", &[]);
+        signal(pid, "-CONT");
+        let second = second.expect(4);
+        assert!(
+            second
+                .stderr
+                .contains("is being moved from a to b at this moment"),
+            "{}",
+            second.stderr
+        );
+    });
+    ran.expect(0);
+    assert_eq!(report["outcome"], "migrated");
+    counts(lab, "b", name);
+    fresh(lab, name);
+}
