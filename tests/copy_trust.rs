@@ -304,7 +304,7 @@ fn no_password_is_in_a_list_of_processes() {
         "0.1",
         "-e PLAIN=marker-one -e \"KEY=$(printf 'marker-two\\nmarker-three')\" --security-opt seccomp=/tmp/profile.json",
     );
-    let environment = "docker inspect -f '{{json .Config.Env}} {{.HostConfig.SecurityOpt}}' secret";
+    let environment = "docker inspect -f '{{range .Config.Env}}{{println .}}{{end}}{{.HostConfig.SecurityOpt}}' secret | sort";
     let before = lab.ok("a", environment);
     let found = std::thread::scope(|scope| {
         let watch = "for i in $(seq 400); do cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep 'marker-' ; sleep 0.01; done; true";
