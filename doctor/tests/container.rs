@@ -204,10 +204,17 @@ fn open_connections_are_named_with_their_addresses() {
     let report = judged(TCP, NO_EDITS, &[], &[]);
     expect(&report, "container.tcp", Fail, "127.0.0.1:");
     let verdict = report.verdict("container.tcp").unwrap();
+    // Both ends are inside, so that no address matters.
+    let migrate = "transship migrate rec --from root@a --to root@b --tcp-established";
+    assert!(verdict.fix[0].starts_with(migrate), "{verdict:#?}");
     // An address that the engine chose is another at the destination, and migrate refuses it.
+    let outside = edited(TCP, &[(" 0100007F:", " 0E0011AC:")]);
+    let report = judged(&outside, NO_EDITS, &[], &[]);
+    expect(&report, "container.tcp", Fail, "172.17.0.14:");
+    let verdict = report.verdict("container.tcp").unwrap();
     assert!(verdict.fix[0].contains("macvlan"), "{verdict:#?}");
     let chosen = edited(
-        TCP,
+        &outside,
         &[(
             "\"IPAMConfig\": null",
             "\"IPAMConfig\": {\"IPv4Address\": \"172.17.0.14\"}",
@@ -215,11 +222,7 @@ fn open_connections_are_named_with_their_addresses() {
     );
     let report = judged(&chosen, NO_EDITS, &[], &[]);
     let verdict = report.verdict("container.tcp").unwrap();
-    assert!(
-        verdict.fix[0]
-            .starts_with("transship migrate rec --from root@a --to root@b --tcp-established"),
-        "{verdict:#?}"
-    );
+    assert!(verdict.fix[0].starts_with(migrate), "{verdict:#?}");
     assert!(verdict.fix[1].contains("tcp-established >>/etc/criu/runc.conf"));
 }
 

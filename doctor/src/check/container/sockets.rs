@@ -5,6 +5,7 @@ use crate::check::catalogue::{Check, meta};
 use crate::check::verdict::{Group, Outcome};
 use host::facts::container::{Family, Socket};
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 
 pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
     vec![
@@ -72,7 +73,7 @@ fn tcp(inmate: &Inmate<'_>) -> Outcome {
             .found(some(&connections));
     if inmate.podman() {
         fail = fail.because("CRIU takes connections along only when asked to, and `transship migrate --tcp-established` does that for containers of Docker only");
-    } else if !own_addresses(inmate) {
+    } else if !inside(&own) && !own_addresses(inmate) {
         fail = fail.fix("create it with an address of its own in a macvlan or ipvlan network that both hosts have: transship migrate --tcp-established moves such a one, and the engine chose this one's address");
     } else if let Some((destination, _)) = &inmate.destination {
         fail = fail.fix(format!(
@@ -84,6 +85,19 @@ fn tcp(inmate: &Inmate<'_>) -> Outcome {
     }
     fail.fix(inmate.switch_on("tcp-established"))
         .fix("or close the connections first")
+}
+
+/// Whether both ends of every connection are in the container, and move together.
+fn inside(own: &[&Socket]) -> bool {
+    let loopback = |text: &str| {
+        let ip = text.parse().or_else(|_| {
+            let at = text.parse::<SocketAddr>();
+            at.map(|at| at.ip())
+        });
+        ip.is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+    };
+    let mut open = own.iter().filter(|socket| socket.connected());
+    open.all(|socket| loopback(&socket.local) && loopback(&socket.remote))
 }
 
 /// Whether the user chose every address that it has: only such a one is the same at the destination.
