@@ -154,7 +154,7 @@ fn clients_of_both_families_see_every_answer_once_and_in_order() {
     for round in 0..rounds() {
         let mode = if round % 2 == 0 { "copy" } else { "post-copy" };
         // Round, and back the other way: each pair of versions.
-        let mut way = vec!["a", "b", "c", "d", "a"];
+        let mut way = ["a", "b", "c", "d", "a"];
         if round % 2 == 1 {
             way.reverse();
         }
