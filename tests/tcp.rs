@@ -314,8 +314,12 @@ fn a_destination_that_fails_when_its_network_is_attached_costs_the_client_nothin
     );
     std::thread::sleep(Duration::from_secs(1));
     clients.go_on("it was rolled back");
-    // And it can still be moved.
-    moved(lab, name, "a", "b", "copy");
+    // And it can still be moved, with iptables alone on the destination, which has no lock for ARP.
+    lab.ok("b", "mv /usr/sbin/nft /usr/sbin/nft.away");
+    let ran = moved(lab, name, "a", "b", "copy");
+    let warned = "b can lock the connections of returns but not ARP";
+    let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains(warned), "{}", ran.stderr);
     clients.end();
     fresh(lab);
 }

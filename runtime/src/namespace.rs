@@ -44,5 +44,6 @@ pub(crate) fn run(program: &str, args: &[&str], input: &str) -> Result<Vec<u8>, 
     if output.status.success() {
         return Ok(output.stdout);
     }
-    Err(said(&String::from_utf8_lossy(&output.stderr).trim()))
+    let why = String::from_utf8_lossy(&output.stderr);
+    Err(said(&format!("{}: {}", output.status, why.trim())))
 }
