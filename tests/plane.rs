@@ -152,6 +152,48 @@ fn ctrl_c_is_heard_while_files_go_through_a_slow_link() {
     lab.ok("a", "docker volume rm -f patientdata");
 }
 
+#[test]
+fn a_terminal_shows_how_quickly_it_goes_and_how_long_it_will_take() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "shown";
+    lab.forget(name);
+    lab.counter(name, "0.1", "");
+    lab.ok(
+        "a",
+        &format!("docker exec {name} sh -c 'head -c 6m /dev/urandom > /noise'; tc qdisc replace dev eth0 root tbf rate 8mbit burst 64kb latency 50ms"),
+    );
+    let command = lab.transship(&[
+        "migrate", name, "--from", "a", "--to", "b", "--mode", "copy",
+    ]);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line: Vec<String> = words
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let line = format!("stty cols 80; {}", line.join(" "));
+    let output = std::process::Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(std::process::Stdio::null())
+        .env(
+            "XDG_STATE_HOME",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/state"),
+        )
+        .env("TERM", "xterm")
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let ran = support::Ran::of(output).expect(0);
+    let shown: Vec<&str> = ran
+        .stdout
+        .split(['\r', '\n', '\u{1b}'])
+        .filter(|line| line.contains("files  ") && line.contains("/s, ") && line.ends_with(" left"))
+        .collect();
+    assert!(shown.len() >= 2, "{ran:?}");
+    assert!(shown.iter().all(|line| line.len() < 80), "{shown:?}");
+    assert!(shown[0].contains(" of 6."), "{shown:?}");
+    open_again(lab);
+    lab.forget(name);
+}
+
 /// A firewall on `host` that lets SSH alone through, as many do; without an answer.
 fn close(lab: &Lab, host: &str, from: &str) {
     lab.ok(
