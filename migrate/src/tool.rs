@@ -4,10 +4,14 @@ use crate::Failure;
 use crate::context::Side;
 use engine::Engine;
 use host::{Cmd, Host};
-use provision::{Binary, DAEMON_JSON, MergeError};
+use provision::{Binary, DAEMON_JSON, MergeError, Unlocked};
+use std::time::Duration;
 
 /// The runtime's name in Docker's configuration.
 pub(crate) const RUNTIME: &str = runtime::REGISTERED;
+
+/// Longest wait for a provision of the host: one that installs an engine takes minutes.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// What a container is created with to get our runtime.
 pub(crate) fn runtime(engine: &Engine) -> &'static str {
@@ -68,6 +72,18 @@ impl Tool {
         if docker.runtimes.iter().any(|runtime| runtime == RUNTIME) {
             return Ok(());
         }
+        // A provision, or another migration, may be at the same file.
+        let _lock = provision::lock(host, LOCK_WAIT).map_err(|why| match why {
+            Unlocked::Busy => Failure::failed(
+                host.name(),
+                format!(
+                    "{}: {why}, and Docker cannot be told of transship's runtime",
+                    host.name()
+                ),
+            )
+            .fix("wait until it has ended, then run this again"),
+            Unlocked::Host(error) => error.into(),
+        })?;
         let read = r#"[ ! -e "$1" ] || cat "$1""#;
         let old = host.text(&Cmd::reads("sh").args(["-c", read, "sh", DAEMON_JSON]))?;
         let change = provision::register(&old).map_err(|why| not_json(host.name(), &why))?;

@@ -1,7 +1,7 @@
 //! The profiles as Ansible's role reads them.
 
 use crate::criu;
-use crate::profile::{CriuSource, Release, SUITE_PIN, SUITE_SOURCE, VERSION_PIN, all};
+use crate::profile::{CriuSource, Release, Repository, SUITE_PIN, SUITE_SOURCE, VERSION_PIN, all};
 use serde_json::{Map, Value, json};
 
 /// Versions of Linux that distributions kept for long, and all since 6.0: CRIU is asked about each.
@@ -17,7 +17,7 @@ pub fn ansible_vars() -> Value {
         let releases: Map<String, Value> = profile
             .release
             .iter()
-            .map(|one| (format!("{}-{}", one.id, one.version), release(one)))
+            .map(|one| (one.name(), release(one)))
             .collect();
         let value = json!({
             "engine": profile.engine,
@@ -39,7 +39,6 @@ fn release(release: &Release) -> Value {
     let mut files = Vec::new();
     let mut address = None;
     if let Some(repository) = &release.repository {
-        files.push(file(&repository.key_file(), repository.key()));
         files.push(file(&repository.list(), &repository.line()));
         address = repository.source.split(' ').next();
     }
@@ -57,14 +56,15 @@ fn release(release: &Release) -> Value {
         [] => Vec::new(),
         _ => vec![file(VERSION_PIN, &release.version_pin())],
     };
-    let packages: Vec<&String> = release.packages.iter().chain(&release.also).collect();
     json!({
         "repository": address,
+        "repository_key": release.repository.as_ref().map(Repository::key_file),
         "repository_files": files,
         "pin_files": pins,
         "pinned": pinned,
         "held": held,
-        "packages": packages,
+        "packages": release.packages,
+        "first": release.first,
         "criu": by_kernel(release),
     })
 }

@@ -1,14 +1,14 @@
 //! Doing what a plan says, and proving that nothing is left to do.
 
-use crate::change::Change;
+use crate::change::{APT_LOCK_SECONDS, Change};
+use crate::lock::{Unlocked, lock};
 use crate::plan::{Plan, Refusal, Wanted, plan};
 use crate::profile::Profile;
 use crate::report::{FailureReport, HostReport, Outcome, Status};
 use crate::state::Survey;
 use crate::undo::undo;
 use doctor::check::Subject;
-use host::{Cmd, CriuCheck, Host, HostError, Stream};
-use std::io::Read;
+use host::{Cmd, CriuCheck, Host, HostError};
 use std::time::{Duration, Instant};
 
 /// What is to be done to hosts.
@@ -39,18 +39,6 @@ pub enum Event {
     Proof,
 }
 
-/// Longest time that a host may stay locked.
-const LOCKED: Duration = Duration::from_secs(4 * 3600);
-
-/// Holds the lock for as long as we hold its standard input: it cannot outlive us.
-const LOCK: &str = r#"
-mkdir -p /run/lock
-exec 9>>/run/lock/transship-provision
-if ! flock -n 9; then echo busy; exit 0; fi
-echo locked
-cat >/dev/null
-"#;
-
 impl Work {
     /// The profile of the user's own, if it is one.
     fn own(&self) -> Option<&Profile> {
@@ -60,12 +48,24 @@ impl Work {
         }
     }
 
+    fn docker_users(&self) -> &[String] {
+        match self {
+            Work::Provision(wanted) => &wanted.docker_users,
+            Work::Undo => &[],
+        }
+    }
+
     /// Looks at a host, with what this needs to know of it.
     ///
     /// # Errors
     /// Where the host cannot run a shell script.
     pub fn look(&self, host: &dyn Host) -> host::Result<Survey> {
-        Survey::take(host, self.own(), matches!(self, Work::Undo))
+        Survey::take(
+            host,
+            self.own(),
+            self.docker_users(),
+            matches!(self, Work::Undo),
+        )
     }
 
     /// What this comes to on a host.
@@ -89,6 +89,18 @@ enum Trouble {
 impl From<HostError> for Trouble {
     fn from(error: HostError) -> Self {
         Trouble::Host(error)
+    }
+}
+
+impl From<Unlocked> for Trouble {
+    fn from(error: Unlocked) -> Self {
+        match error {
+            Unlocked::Busy => Trouble::Said {
+                what: "another transship is at work on this host".to_owned(),
+                fix: vec!["wait until it has ended, then run this again".to_owned()],
+            },
+            Unlocked::Host(error) => Trouble::Host(error),
+        }
     }
 }
 
@@ -124,11 +136,16 @@ fn carry_out(
     report: &mut HostReport,
     on: &dyn Fn(&Event),
 ) -> Result<(), Trouble> {
-    let _lock = lock(host)?;
+    // Another run takes long; a migration that makes its runtime known does not.
+    let _lock = lock(host, Duration::from_secs(5))?;
     // Another run may have been at work between the plan and the lock.
-    let now = work.plan(&work.look(host)?)?;
+    let survey = work.look(host)?;
+    let now = work.plan(&survey)?;
     if now.changes.is_empty() {
         *report = HostReport::planned(host.name(), &now);
+        if matches!(work, Work::Provision(_)) {
+            report.doctor = judge(host, &survey)?;
+        }
         return Ok(());
     }
     if now.changes != shown.changes {
@@ -180,13 +197,49 @@ fn carry_out(
 
 fn run(host: &dyn Host, change: &Change) -> host::Result<()> {
     for action in &change.actions {
-        host.text(&action.cmd())?;
+        let cmd = action.cmd();
+        if matches!(cmd.program.as_str(), "apt-get" | "dpkg") {
+            apt(host, &cmd)?;
+        } else {
+            host.text(&cmd)?;
+        }
     }
     Ok(())
 }
 
-/// What the doctor holds against the host.
-fn judge(host: &dyn Host, survey: &Survey) -> host::Result<Vec<String>> {
+/// Longest wait for another apt. Its own option for that is unknown to old versions, and has nothing to say
+/// of the lock of the index.
+const APT_LOCK: Duration = Duration::from_secs(APT_LOCK_SECONDS);
+/// What apt and dpkg say to that.
+const LOCKED: [&str; 2] = ["Could not get lock", "lock was locked by another process"];
+
+/// Runs apt-get or dpkg, which may have to wait for another one. To old versions of apt an index that they could
+/// not read is no failure.
+fn apt(host: &dyn Host, cmd: &Cmd) -> host::Result<()> {
+    let begin = Instant::now();
+    loop {
+        let output = host.run(cmd)?;
+        let said = output.stderr_text();
+        let locked = LOCKED.iter().any(|text| said.contains(text));
+        if output.status != 0 && locked && begin.elapsed() < APT_LOCK {
+            std::thread::sleep(Duration::from_secs(2));
+            continue;
+        }
+        let unread = said.lines().any(|line| {
+            line.starts_with("W: Failed to fetch") || line.starts_with("E: Failed to fetch")
+        });
+        if output.status != 0 || unread {
+            return Err(HostError::failed(host.name(), cmd, &output));
+        }
+        return Ok(());
+    }
+}
+
+/// What the doctor holds against a host: ids and sentences of failed checks.
+///
+/// # Errors
+/// Where the host cannot be looked at.
+pub fn judge(host: &dyn Host, survey: &Survey) -> host::Result<Vec<String>> {
     let criu = CriuCheck::gather(host)?;
     let subject = Subject {
         name: host.name(),
@@ -201,39 +254,6 @@ fn judge(host: &dyn Host, survey: &Survey) -> host::Result<Vec<String>> {
             format!("{}: {} ({found})", verdict.id, verdict.sentence)
         })
         .collect())
-}
-
-/// Locks the host for us; the lock goes when the stream does.
-fn lock(host: &dyn Host) -> Result<Box<dyn Stream>, Trouble> {
-    let cmd = Cmd::changes("sh")
-        .args(["-c", LOCK, "transship-lock"])
-        .timeout(LOCKED);
-    let mut stream = host.open(&cmd)?;
-    let mut said = Vec::new();
-    let mut byte = [0];
-    while !said.ends_with(b"\n") {
-        match stream.read(&mut byte) {
-            Ok(1) => said.push(byte[0]),
-            Ok(_) => break,
-            Err(error) => {
-                return Err(Trouble::Said {
-                    what: format!("the host cannot be locked: {error}"),
-                    fix: Vec::new(),
-                });
-            }
-        }
-    }
-    match said.as_slice() {
-        b"locked\n" => Ok(stream),
-        b"busy\n" => Err(Trouble::Said {
-            what: "another transship provision is at work on this host".to_owned(),
-            fix: vec!["wait until it has ended, then run this again".to_owned()],
-        }),
-        _ => {
-            let output = stream.finish()?;
-            Err(HostError::failed(host.name(), &cmd, &output).into())
-        }
-    }
 }
 
 fn fail(report: &mut HostReport, trouble: Trouble, invocation: &str) {
@@ -269,13 +289,14 @@ fn fail(report: &mut HostReport, trouble: Trouble, invocation: &str) {
     report.failure = Some(FailureReport { what, fix, state });
 }
 
+const OTHER_APT: &str =
+    "wait until the other apt or dpkg has ended (ps -C apt-get,dpkg,unattended-upgr)";
+
 /// What helps against what apt, dpkg and the system say.
 fn advice(said: &str) -> Vec<String> {
     let known = [
-        (
-            "Could not get lock",
-            "wait until the other apt or dpkg has ended (ps -C apt-get,dpkg,unattended-upgr)",
-        ),
+        (LOCKED[0], OTHER_APT),
+        (LOCKED[1], OTHER_APT),
         ("No space left on device", "df -h / /var; apt-get clean"),
         ("enough free space", "df -h / /var; apt-get clean"),
         ("Read-only file system", "mount -o remount,rw /"),

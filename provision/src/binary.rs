@@ -18,14 +18,17 @@ pub struct Binary {
     pub hash: String,
 }
 
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn hash(bytes: impl AsRef<[u8]>) -> String {
+    let hash = Sha256::digest(bytes);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Binary {
     /// The program in these bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Binary {
-        let hash = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = hash(&bytes);
         Binary { bytes, hash }
     }
 

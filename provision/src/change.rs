@@ -1,13 +1,22 @@
 //! Changes: what a plan is made of, what is shown, what is run, what cloud-init gets.
 
+use crate::profile::DAEMON_JSON;
 use host::Cmd;
 use std::time::Duration;
 
 /// Where a host keeps what undo has to do, a line for each thing.
 pub const JOURNAL: &str = "/etc/transship/undo";
-/// What is added to the name of a file that is kept as it was.
+/// Where a host keeps the hashes of the files that we wrote, as sha256sum prints them.
+pub(crate) const WRITTEN: &str = "/etc/transship/written";
+/// What is added to the name of a file that is kept as it was before the first change.
 pub const BACKUP: &str = ".transship-backup";
+/// What is added to the name of a file of ours that the user has changed, when it is put back.
+pub const UNDONE: &str = ".transship-undone";
+/// Files whose names end so are no text: keys, as old versions of apt read them.
+pub(crate) const ENCODED: &str = ".gpg";
 
+/// Seconds that apt waits for another one.
+pub(crate) const APT_LOCK_SECONDS: u64 = 120;
 /// Packages come from far away and unpack slowly.
 const APT_TIMEOUT: Duration = Duration::from_secs(1800);
 /// daemon.sh gives up by itself after at most 60 s of waiting and as much of slow answers.
@@ -18,10 +27,29 @@ const DAEMON_TIMEOUT: Duration = Duration::from_secs(400);
 pub struct File {
     /// Absolute path.
     pub path: String,
-    /// All of it.
+    /// All of it; the Base64 of it for what is no text.
     pub contents: String,
     /// Permissions.
     pub mode: u32,
+}
+
+impl File {
+    /// Whether the contents are Base64.
+    #[must_use]
+    pub fn encoded(&self) -> bool {
+        self.path.ends_with(ENCODED)
+    }
+
+    /// How write.sh is to take it.
+    fn how(&self) -> &'static str {
+        if self.encoded() {
+            "base64"
+        } else if self.path == DAEMON_JSON {
+            "configuration"
+        } else {
+            "text"
+        }
+    }
 }
 
 /// One thing that is done to a host.
@@ -40,7 +68,7 @@ impl Action {
         match self {
             Action::Run(cmd) => cmd.clone(),
             Action::Write(file) => script("transship-write", include_str!("write.sh"))
-                .args([file.path.clone(), format!("{:o}", file.mode)])
+                .args([&file.path, &format!("{:o}", file.mode), file.how()])
                 .stdin(file.contents.as_bytes()),
         }
     }
@@ -100,7 +128,11 @@ fn script(name: &str, text: &str) -> Cmd {
 /// apt-get, which asks nothing, keeps changed configuration files, and waits for another one.
 pub(crate) fn apt_get(args: &[&str]) -> Cmd {
     Cmd::changes("apt-get")
-        .args(["-y", "-o", "DPkg::Lock::Timeout=120"])
+        .args([
+            "-y",
+            "-o",
+            &format!("DPkg::Lock::Timeout={APT_LOCK_SECONDS}"),
+        ])
         .args(["-o", "Dpkg::Options::=--force-confold"])
         .args(args.iter().copied())
         .env("DEBIAN_FRONTEND", "noninteractive")

@@ -1,4 +1,4 @@
-# Has Docker's daemon run with its present configuration; where it does not come up, the configuration of before is put back.
+# Has Docker's daemon run with its present configuration; where it does not come up, what was changed for this is put back.
 # usage: daemon.sh NAME start|restart|reload RUNTIME
 set -u
 file=/etc/docker/daemon.json
@@ -43,6 +43,7 @@ run() {
 		systemctl "$1" docker
 	elif [ -x /etc/init.d/docker ]; then
 		update-rc.d docker defaults >/dev/null 2>&1
+		update-rc.d docker enable >/dev/null 2>&1
 		if [ "$1" = restart ]; then
 			service docker stop </dev/null >/dev/null 2>&1
 			stop_pid
@@ -65,21 +66,31 @@ reason() {
 		tail -n 5 "$log"
 	fi 2>/dev/null
 }
+before=/etc/transship/before written=/etc/transship/written
 run "$1" 2>/dev/null
 if comes_up 200; then
-	rm -f /etc/transship/pending
+	# What it runs with needs no way back.
+	rm -rf $before /etc/transship/pending
 	exit 0
 fi
 said=$(reason)
-before=/etc/transship/before/daemon.json
-if [ -e "$before" ]; then
-	cp -a "$before" "$file"
+# Only what was written for this start, and nobody changed since, is taken back.
+if ! sha256sum -c --status $before/written 2>/dev/null; then
+	printf 'Docker does not come up, and %s was left as it is. It said:\n%s\n' "$file" "$said" >&2
+	exit 1
+fi
+if [ -e $before/old ]; then
+	cp -a $before/old "$file.transship-new" && mv -f "$file.transship-new" "$file"
 	old='the one of before is back'
 else
 	rm -f "$file"
 	old='there was none before, and it is gone'
 fi
-rm -f /etc/transship/pending
+# Undo knows our file by its hash.
+if [ -e $before/line ]; then
+	{ awk -v path="$file" 'substr($0, 67) != path' $written; cat $before/line; } >$written.new && mv -f $written.new $written
+fi
+rm -rf $before /etc/transship/pending
 # A daemon that refused to read the new one still runs, and so do its containers.
 if answers; then how=reload; else how=restart; fi
 run "$how" 2>/dev/null

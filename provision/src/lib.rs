@@ -11,6 +11,7 @@ mod binary;
 mod change;
 mod cloud_init;
 mod criu;
+mod lock;
 mod merge;
 mod plan;
 mod profile;
@@ -20,10 +21,11 @@ mod steps;
 mod undo;
 
 pub use ansible::ansible_vars;
-pub use apply::{Event, Work, apply};
+pub use apply::{Event, Work, apply, judge};
 pub use binary::Binary;
-pub use change::{Action, BACKUP, Change, File, JOURNAL};
+pub use change::{Action, BACKUP, Change, File, JOURNAL, UNDONE};
 pub use cloud_init::cloud_init;
+pub use lock::{Unlocked, lock};
 pub use merge::{MergeError, Merged, merge};
 pub use plan::{Plan, Refusal, Wanted, plan};
 pub use profile::{

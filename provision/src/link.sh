@@ -1,9 +1,12 @@
 # Gives a program more names, each replaced at once. The first time it keeps what was there, and notes what undo has to do.
+# The shell's own echo would not say that a disk is full.
 # usage: link.sh NAME PROGRAM LINK...
 set -eu
 program=$1
 shift
 umask 022
+new=
+trap '[ -z "$new" ] || rm -f "$new"' EXIT
 mkdir -p /etc/transship
 for link; do
 	if [ "$program" -ef "$link" ] || cmp -s "$program" "$link"; then continue; fi
@@ -12,9 +15,9 @@ for link; do
 	if ! grep -qxF -e "created $link" -e "changed $link" /etc/transship/undo 2>/dev/null; then
 		if [ -e "$link" ]; then
 			cp -a "$link" "$link.transship-backup"
-			echo "changed $link" >>/etc/transship/undo
+			/bin/echo "changed $link" >>/etc/transship/undo
 		else
-			echo "created $link" >>/etc/transship/undo
+			/bin/echo "created $link" >>/etc/transship/undo
 		fi
 	fi
 	ln -f "$program" "$new" 2>/dev/null || cp "$program" "$new"

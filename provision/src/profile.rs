@@ -1,5 +1,6 @@
 //! Profiles: what a host is to become, as data.
 
+use crate::change::ENCODED;
 use host::Facts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -92,14 +93,14 @@ pub struct Release {
     pub codename: String,
     /// Why this engine.
     pub why: String,
+    /// Packages without which apt cannot read the sources that are added: they come before these.
+    #[serde(default)]
+    pub first: Vec<String>,
     /// Packages of any version.
     pub packages: Vec<String>,
     /// Packages that must have one version, and keep it.
     #[serde(default)]
     pub pinned: Vec<Pinned>,
-    /// Packages of any version, from the foreign repository.
-    #[serde(default)]
-    pub also: Vec<String>,
     /// A foreign repository.
     pub repository: Option<Repository>,
     /// Where CRIU comes from: the first that fits the running kernel.
@@ -112,8 +113,19 @@ pub struct Release {
 pub struct Pinned {
     /// Name.
     pub package: String,
-    /// Version as Debian writes it.
+    /// Version as Debian writes it; with `*` at its end any that begins so.
     pub version: String,
+}
+
+impl Pinned {
+    /// Whether a version is the one.
+    #[must_use]
+    pub fn allows(&self, version: &str) -> bool {
+        match self.version.strip_suffix('*') {
+            Some(begin) => version.starts_with(begin),
+            None => version == self.version,
+        }
+    }
 }
 
 /// A repository that is not the distribution's.
@@ -296,7 +308,7 @@ impl Profile {
     pub fn package_names(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for release in &self.release {
-            names.extend(release.packages.iter().chain(&release.also).cloned());
+            names.extend(release.first.iter().chain(&release.packages).cloned());
             names.extend(release.pinned.iter().map(|pinned| pinned.package.clone()));
             names.extend(release.criu.iter().flat_map(|criu| criu.packages.clone()));
         }
@@ -324,6 +336,11 @@ impl Profile {
 }
 
 impl Release {
+    /// What it is called: `ubuntu-24.04`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}-{}", self.id, self.version)
+    }
+
     /// Facts of a host of which only the system is known, and the kernel's version where it is given.
     pub(crate) fn facts(&self, kernel: Option<&str>) -> Facts {
         let mut text = format!(
@@ -368,12 +385,17 @@ impl Repository {
 
     /// Where its key lies on the host.
     pub(crate) fn key_file(&self) -> String {
-        format!("{KEYS}/{}.asc", self.name)
+        format!("{KEYS}/{}{ENCODED}", self.name)
     }
 
-    /// Its key.
-    pub(crate) fn key(&self) -> &str {
-        self.key.as_deref().unwrap_or(DOCKER_KEY)
+    /// Its key without its armour, in Base64: apt before 1.4 reads no other.
+    pub(crate) fn key(&self) -> String {
+        let armoured = self.key.as_deref().unwrap_or(DOCKER_KEY);
+        // Headers end with an empty line; a checksum begins with `=`.
+        let body = armoured.trim().lines().map(str::trim);
+        body.skip_while(|line| !line.is_empty())
+            .take_while(|line| !line.starts_with('=') && !line.starts_with('-'))
+            .collect()
     }
 
     /// The line of its source.
@@ -413,9 +435,8 @@ mod tests {
                     assert_eq!(source.from == From::Suite, source.suite.is_some());
                     assert_eq!(source.from == From::Ppa, source.ppa.is_some());
                 }
-                let foreign = !release.pinned.is_empty() || !release.also.is_empty();
                 assert_eq!(
-                    foreign,
+                    !release.pinned.is_empty(),
                     release.repository.is_some(),
                     "{}",
                     release.codename

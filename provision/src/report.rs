@@ -109,7 +109,8 @@ pub struct HostReport {
     pub changes: Vec<ChangeReport>,
     /// What a person should know.
     pub notes: Vec<String>,
-    /// What the doctor still holds against the host after the changes: ids and sentences of failed checks.
+    /// What the doctor still holds against a host that needs no change (any more): ids and sentences of failed
+    /// checks. A plan does not ask it.
     pub doctor: Vec<String>,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -245,7 +246,7 @@ impl Report {
 impl HostReport {
     fn exit_code(&self) -> u8 {
         match self.outcome {
-            Outcome::Changed if !self.doctor.is_empty() => 4,
+            Outcome::Ok | Outcome::Changed if !self.doctor.is_empty() => 4,
             Outcome::Ok | Outcome::Changed => 0,
             Outcome::Failed => 1,
             Outcome::Unreachable => 3,

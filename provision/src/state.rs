@@ -1,5 +1,6 @@
 //! What provision needs to know of a host beyond its facts: apt, the files it writes, its own program.
 
+use crate::change::JOURNAL;
 use crate::profile::{self, Profile};
 use host::facts::Transcript;
 use host::{Cmd, Facts, Host, HostError};
@@ -39,8 +40,12 @@ pub struct State {
     pub versions: BTreeSet<String>,
     /// Containers that our runtime starts, by name; looked for where things are to be put back.
     pub containers: Vec<String>,
-    /// What systemd says of the unit docker (`enabled`); `None` without systemd.
+    /// Whether Docker's daemon starts with the host (`enabled`); `None` where no init knows it.
     pub unit: Option<String>,
+    /// Files that we wrote and that have been changed since.
+    pub edited: BTreeSet<String>,
+    /// Users who were asked for and do not exist.
+    pub unknown_users: BTreeSet<String>,
     /// Members of group docker.
     pub docker_group: BTreeSet<String>,
     /// Text of the files that provision writes, by path.
@@ -58,13 +63,14 @@ pub struct Survey {
 
 impl Survey {
     /// Looks at a host; nothing is changed. A profile of the user's `own` has packages and files of its
-    /// own. `containers` has those looked for that need our runtime.
+    /// own; `users` are looked for. `containers` has those looked for that need our runtime.
     ///
     /// # Errors
     /// Where the host cannot run a shell script.
     pub(crate) fn take(
         host: &dyn Host,
         own: Option<&Profile>,
+        users: &[String],
         containers: bool,
     ) -> host::Result<Survey> {
         let mut profiles = profile::all();
@@ -77,6 +83,7 @@ impl Survey {
         let cmd = Cmd::reads("sh")
             .args(["-s", "transship-state"])
             .arg(if containers { "containers" } else { "" })
+            .arg(users.join(" "))
             .args([crate::binary::VERSIONS, runtime::PATH, runtime::REGISTERED])
             .args(names)
             .arg("--")
@@ -127,6 +134,11 @@ impl State {
             sources: transcript.text("sources").to_owned(),
             binary: pairs("hash").into_keys().next(),
             runtime: transcript.text("runtime").trim() == "same",
+            unknown_users: transcript
+                .text("unknown-users")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
             versions: transcript
                 .text("versions")
                 .split_whitespace()
@@ -149,7 +161,15 @@ impl State {
                 .filter(|user| !user.is_empty())
                 .map(str::to_owned)
                 .collect(),
-            unit: pairs("service").remove("systemd"),
+            unit: Some(transcript.text("service").trim())
+                .filter(|unit| !unit.is_empty())
+                .map(str::to_owned),
+            edited: transcript
+                .text("edited")
+                .lines()
+                .map(str::to_owned)
+                .filter(|path| !path.is_empty())
+                .collect(),
             files,
         })
     }
@@ -181,6 +201,11 @@ impl State {
                 .collect();
             source.split_whitespace().all(|word| words.contains(&word))
         })
+    }
+
+    /// What undo would have to do, a line for each thing.
+    pub(crate) fn journal(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.files.get(JOURNAL).map_or("", String::as_str).lines()
     }
 
     /// Whether a file holds exactly this.

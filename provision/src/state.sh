@@ -1,11 +1,11 @@
 # What provision needs to know of a host beyond its facts. It only reads.
-# usage: state.sh NAME containers|'' VERSIONS RUNTIME REGISTERED PACKAGE... -- FILE...
+# usage: state.sh NAME containers|'' USERS VERSIONS RUNTIME REGISTERED PACKAGE... -- FILE...
 probe() {
 	LC_ALL=C
 	PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	export LC_ALL PATH
-	containers=$2 versions=$3 runtime=$4 registered=$5
-	shift 5
+	containers=$2 users=$3 versions=$4 runtime=$5 registered=$6
+	shift 6
 	names=
 	while [ $# -gt 0 ] && [ "$1" != -- ]; do
 		names="$names $1"
@@ -23,9 +23,16 @@ probe() {
 	section versions versions
 	section service service
 	section docker-group docker_group
+	section unknown-users unknown_users
+	section edited edited
 	if [ -n "$containers" ]; then section containers containers; fi
 	for file; do
-		if [ -f "$file" ]; then section "file:$file" cat "$file"; fi
+		if [ -f "$file" ]; then
+			case $file in
+			*.gpg) section "file:$file" base64 -w 0 "$file" ;;
+			*) section "file:$file" cat "$file" ;;
+			esac
+		fi
 	done
 }
 
@@ -89,8 +96,23 @@ containers() {
 
 docker_group() { if has getent; then getent group docker; fi; }
 
+unknown_users() {
+	for user in $users; do id -u "$user" >/dev/null 2>&1 || echo "$user"; done
+}
+
+# What is not as we wrote it, of what is still there.
+edited() {
+	if [ -r /etc/transship/written ]; then
+		sha256sum -c --quiet /etc/transship/written 2>/dev/null | sed -n 's/: FAILED$//p'
+	fi
+}
+
 service() {
-	if [ -d /run/systemd/system ]; then printf 'systemd %s\n' "$(systemctl is-enabled docker 2>/dev/null)"; fi
+	if [ -d /run/systemd/system ]; then
+		systemctl is-enabled docker 2>/dev/null
+	elif [ -x /etc/init.d/docker ] && has update-rc.d; then
+		if ls /etc/rc2.d/S*docker >/dev/null 2>&1; then echo enabled; else echo disabled; fi
+	fi
 }
 
 probe "$@" </dev/null

@@ -14,8 +14,9 @@ type Step = fn(&Situation<'_>) -> Result<Vec<Change>, Refusal>;
 
 /// In the order in which they are done. The configuration comes before the engine, which then
 /// starts with it.
-pub(crate) const ALL: [Step; 11] = [
+pub(crate) const ALL: [Step; 12] = [
     apt::interrupted,
+    apt::first,
     apt::sources,
     apt::pins,
     // Before the engine is told of it.

@@ -1,10 +1,11 @@
 //! Putting back what provision did to a host, by the host's own journal.
 
-use crate::change::{Change, JOURNAL, apt_get, daemon, restore};
+use crate::change::{Change, JOURNAL, UNDONE, apt_get, daemon, restore};
 use crate::plan::{Plan, Refusal};
 use crate::profile::DAEMON_JSON;
 use crate::state::Survey;
 use host::Cmd;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What is to be done so that a host is as it was before provision: the last thing first.
@@ -13,8 +14,13 @@ use std::time::Duration;
 /// Where containers need our runtime: without it they could neither be stopped nor started.
 pub fn undo(survey: &Survey) -> Result<Plan, Refusal> {
     let state = &survey.state;
-    let journal = state.files.get(JOURNAL).map_or("", String::as_str);
-    let lines: Vec<&str> = journal.lines().rev().collect();
+    let mut lines: Vec<&str> = Vec::new();
+    for line in state.journal().rev() {
+        // User-data that a machine was given twice notes its files twice.
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
     let runtime = lines.iter().any(|line| {
         line.split_once(' ')
             .is_some_and(|(_, path)| path == runtime::PATH)
@@ -31,16 +37,36 @@ pub fn undo(survey: &Survey) -> Result<Plan, Refusal> {
         });
     }
     let mut changes = Vec::new();
-    let held: Vec<&str> = words(&lines, "held");
+    let held_before: Vec<&str> = words(&lines, "held-before");
+    let held: Vec<&str> = words(&lines, "held")
+        .into_iter()
+        .filter(|package| !held_before.contains(package))
+        .collect();
     if !held.is_empty() {
         changes.push(
             Change::new("holds", format!("no longer held: {}", held.join(", ")))
                 .run(Cmd::changes("apt-mark").arg("unhold").args(held)),
         );
     }
+    // Before its own tool goes.
+    for ppa in words(&lines, "ppa") {
+        let remove = Cmd::changes("add-apt-repository").args(["-y", "--remove", ppa]);
+        changes.push(
+            Change::new("sources", format!("apt forgets {ppa}"))
+                .run(remove.timeout(Duration::from_secs(300))),
+        );
+    }
+    // The first version is that of before; what was cut off half-way was noted once more, as if it were new.
+    let mut before: BTreeMap<&str, &str> = BTreeMap::new();
+    for (package, version) in lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("version ")?.split_once(' '))
+    {
+        before.insert(package, version);
+    }
     let gone: Vec<&str> = words(&lines, "installed")
         .into_iter()
-        .filter(|package| state.packages.contains_key(*package))
+        .filter(|package| state.packages.contains_key(*package) && !before.contains_key(package))
         .collect();
     if !gone.is_empty() {
         let args: Vec<&str> = ["remove"].into_iter().chain(gone.iter().copied()).collect();
@@ -57,21 +83,24 @@ pub fn undo(survey: &Survey) -> Result<Plan, Refusal> {
         };
         // Before the sources go: what had another version comes back from them.
         configured |= path == DAEMON_JSON;
-        named.push(if how == "changed" {
+        let mut sentence = if how == "changed" {
             format!("{path} is as it was")
         } else {
             format!("{path} is gone")
-        });
+        };
+        if state.edited.contains(path) {
+            sentence.push_str(&format!(
+                " (what you made of it since is kept as {path}{UNDONE})"
+            ));
+        }
+        named.push(sentence);
         files = files.run(restore(how, path));
     }
-    let older: Vec<String> = lines
+    let older: Vec<String> = before
         .iter()
-        .filter_map(|line| line.strip_prefix("version ")?.split_once(' '))
         .filter(|(package, version)| {
-            state
-                .packages
-                .get(*package)
-                .is_some_and(|now| now != version)
+            let now = state.packages.get(**package);
+            now.is_some_and(|now| now != *version)
         })
         .map(|(package, version)| format!("{package}={version}"))
         .collect();
@@ -93,6 +122,15 @@ pub fn undo(survey: &Survey) -> Result<Plan, Refusal> {
                 .run(apt_get(&args)),
         );
     }
+    if !held_before.is_empty() {
+        changes.push(
+            Change::new(
+                "holds",
+                format!("held again, as before: {}", held_before.join(", ")),
+            )
+            .run(Cmd::changes("apt-mark").arg("hold").args(held_before)),
+        );
+    }
     for line in &lines {
         if let Some((name, value)) = line
             .strip_prefix("sysctl ")
@@ -108,12 +146,6 @@ pub fn undo(survey: &Survey) -> Result<Plan, Refusal> {
             changes.push(
                 Change::new("docker-users", format!("{user} is not in group docker"))
                     .run(Cmd::changes("gpasswd").args(["-d", user, "docker"])),
-            );
-        } else if let Some(ppa) = line.strip_prefix("ppa ") {
-            let remove = Cmd::changes("add-apt-repository").args(["-y", "--remove", ppa]);
-            changes.push(
-                Change::new("sources", format!("apt forgets {ppa}"))
-                    .run(remove.timeout(Duration::from_secs(300))),
             );
         }
     }

@@ -5,13 +5,14 @@ use crate::exit;
 use crate::report::{Talk, human, json, provision as people};
 use clap::Args as ClapArgs;
 use host::{Host, Target};
-use provision::{Binary, Choice, HostReport, Outcome, Plan, Report, Wanted, Work};
+use provision::{Binary, Choice, HostReport, Outcome, Plan, Report, Survey, Wanted, Work};
 use std::sync::Arc;
 
 /// Prepare hosts: engine, CRIU, configuration, so that containers can be moved from and to them
 ///
 /// Shows what would change, asks, does it, and looks again. A host that needs nothing is left alone.
-/// Files are kept as they were, beside the new ones, with .transship-backup at the end of their names.
+/// A file that is changed is kept as it was before the first run, beside the new one, with .transship-backup at
+/// the end of its name.
 #[derive(ClapArgs)]
 pub struct Args {
     /// The hosts: local, [user@]host[:port] or an alias of ssh_config
@@ -35,6 +36,9 @@ pub struct Args {
     /// Print user-data for cloud-init that prepares a fresh host
     #[arg(long, conflicts_with_all = ["hosts", "undo", "plan", "yes"])]
     cloud_init: bool,
+    /// The release that the user-data is for, such as ubuntu-24.04; the profile's first without it
+    #[arg(long, requires = "cloud_init")]
+    release: Option<String>,
 }
 
 pub fn run(common: &Common, args: &Args) -> u8 {
@@ -62,20 +66,20 @@ pub fn run(common: &Common, args: &Args) -> u8 {
     let talk = Arc::new(Talk::new(common.quiet, common.verbose));
     let mut hosts = survey(common, args, &work, &talk);
     talk.end();
-    let pending = hosts.iter().any(|host| host.pending().is_some());
-    if pending && !args.plan {
-        if !args.yes {
-            let reports: Vec<HostReport> = hosts.iter().map(|host| host.report.clone()).collect();
-            people::plan(&reports, common.verbose);
-            match people::confirm("Change these hosts?") {
-                None => return usage(common, args, "there is no terminal to ask on"),
-                Some(false) => {
-                    human::failure("nothing was changed", &[]);
-                    return exit::FAILED;
-                }
-                Some(true) => {}
+    let pending = hosts.iter().any(Preparation::pending);
+    if pending && !args.plan && !args.yes {
+        let reports: Vec<HostReport> = hosts.iter().map(|host| host.report.clone()).collect();
+        people::plan(&reports, common.verbose);
+        match people::confirm("Change these hosts?") {
+            None => return usage(common, args, "there is no terminal to ask on"),
+            Some(false) => {
+                human::failure("nothing was changed", &[]);
+                return exit::FAILED;
             }
+            Some(true) => {}
         }
+    }
+    if !args.plan {
         let invocation = invocation(common, args, "");
         std::thread::scope(|scope| {
             for host in &mut hosts {
@@ -99,24 +103,32 @@ pub fn run(common: &Common, args: &Args) -> u8 {
 /// A host on the way from its name to its report.
 struct Preparation {
     host: Option<Arc<dyn Host>>,
-    plan: Option<Plan>,
+    plan: Option<(Survey, Plan)>,
     report: HostReport,
 }
 
 impl Preparation {
-    fn pending(&self) -> Option<(&Arc<dyn Host>, &Plan)> {
-        let host = self.host.as_ref()?;
-        let plan = self.plan.as_ref()?;
-        (self.report.outcome == Outcome::Planned).then_some((host, plan))
+    fn pending(&self) -> bool {
+        self.report.outcome == Outcome::Planned
     }
 
+    /// Does what is planned; of a host that needs nothing the doctor is asked all the same.
     fn apply(&mut self, work: &Work, talk: &Talk, invocation: &str) {
-        let Some((host, plan)) = self.pending() else {
+        let (Some(host), Some((survey, plan))) = (&self.host, &self.plan) else {
             return;
         };
-        self.report = provision::apply(&**host, work, plan, invocation, &|event| {
-            talk.provision(host.name(), event);
-        });
+        if self.pending() {
+            self.report = provision::apply(&**host, work, plan, invocation, &|event| {
+                talk.provision(host.name(), event);
+            });
+        } else if matches!(work, Work::Provision(_)) {
+            match provision::judge(&**host, survey) {
+                Ok(doctor) => self.report.doctor = doctor,
+                Err(error) => {
+                    self.report = HostReport::unreachable(&self.report.host, &error);
+                }
+            }
+        }
     }
 }
 
@@ -141,7 +153,7 @@ fn survey(common: &Common, args: &Args, work: &Work, talk: &Arc<Talk>) -> Vec<Pr
             Ok(plan) => Preparation {
                 host: Some(host),
                 report: HostReport::planned(&name, &plan),
-                plan: Some(plan),
+                plan: Some((survey, plan)),
             },
             Err(refusal) => Preparation {
                 host: None,
@@ -204,7 +216,7 @@ fn usage(common: &Common, args: &Args, what: &str) -> u8 {
 }
 
 fn cloud_init(common: &Common, args: &Args) -> u8 {
-    match provision::cloud_init(&args.profile) {
+    match provision::cloud_init(&args.profile, args.release.as_deref()) {
         Ok(text) => {
             people::plain(&text);
             exit::OK

@@ -38,7 +38,7 @@ fn plan_of(change: &ChangeReport, verbose: bool) {
     }
     for file in &change.files {
         out(&style(format!(
-            "      writes {file}; an older one is kept as {file}{BACKUP}"
+            "      writes {file}; one from before transship is kept as {file}{BACKUP}"
         ))
         .dim()
         .to_string());

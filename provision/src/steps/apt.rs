@@ -3,7 +3,8 @@
 use crate::change::{Change, apt_get, note};
 use crate::criu;
 use crate::plan::{Refusal, Situation};
-use crate::profile::{CriuSource, From, SUITE_PIN, SUITE_SOURCE, VERSION_PIN};
+use crate::profile::{CriuSource, From, Pinned, SUITE_PIN, SUITE_SOURCE, VERSION_PIN};
+use crate::state::State;
 use host::Cmd;
 use std::time::Duration;
 
@@ -43,8 +44,41 @@ pub(super) fn interrupted(situation: &Situation<'_>) -> Changes {
         .args(["--configure", "-a", "--force-confold"])
         .env("DEBIAN_FRONTEND", "noninteractive")
         .timeout(Duration::from_secs(900));
+    // What was cut off while it was unpacked has to be unpacked anew.
     Ok(vec![
-        Change::new("dpkg", "an installation that was cut off is finished").run(configure),
+        Change::new("dpkg", "an installation that was cut off is finished")
+            .run(configure)
+            .run(apt_get(&["install", "--fix-broken"])),
+    ])
+}
+
+/// What apt needs to read the sources that are added is there before them: without it apt would not even
+/// read its own.
+pub(super) fn first(situation: &Situation<'_>) -> Changes {
+    let state = &situation.survey.state;
+    let first = situation.release.first.iter();
+    let missing: Vec<&str> = first
+        .filter(|package| !state.packages.contains_key(*package))
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let notes: Vec<String> = missing
+        .iter()
+        .map(|package| format!("installed {package}"))
+        .collect();
+    let mut args = vec!["install", "--no-install-recommends"];
+    args.extend(&missing);
+    let sentence = format!(
+        "apt has what it reads other sources with: {}",
+        missing.join(", ")
+    );
+    Ok(vec![
+        Change::new("first", sentence)
+            .run(update())
+            .run(note(&notes))
+            .run(apt_get(&args)),
     ])
 }
 
@@ -55,14 +89,14 @@ pub(super) fn sources(situation: &Situation<'_>) -> Changes {
     if let Some(repository) = &situation.release.repository {
         let (list, key) = (repository.list(), repository.key_file());
         let ours =
-            state.has_file(&key, repository.key()) && state.has_file(&list, &repository.line());
+            state.has_file(&key, &repository.key()) && state.has_file(&list, &repository.line());
         if !ours && !state.has_source(&repository.source, &list) {
             changes.push(
                 Change::new(
                     "sources",
                     format!("apt knows the repository {} and its key", repository.source),
                 )
-                .write(&key, repository.key())
+                .write(&key, &repository.key())
                 .write(&list, &repository.line()),
             );
         }
@@ -109,11 +143,6 @@ pub(super) fn sources(situation: &Situation<'_>) -> Changes {
                 changes.push(
                     Change::new("sources", format!("apt knows {ppa}"))
                         .run(note(&[format!("ppa {ppa}")]))
-                        .run(apt_get(&[
-                            "install",
-                            "--no-install-recommends",
-                            "software-properties-common",
-                        ]))
                         .run(
                             Cmd::changes("add-apt-repository")
                                 .args(["-y", ppa])
@@ -143,17 +172,22 @@ pub(super) fn pins(situation: &Situation<'_>) -> Changes {
     ])
 }
 
+fn pinned_is_there(state: &State, pin: &Pinned) -> bool {
+    let version = state.packages.get(&pin.package);
+    version.is_some_and(|version| pin.allows(version))
+}
+
 /// What is missing: packages as apt-get is told them, those of the profile first.
 fn missing(situation: &Situation<'_>) -> Result<Vec<String>, Refusal> {
     let state = &situation.survey.state;
     let release = situation.release;
     let mut missing: Vec<String> = Vec::new();
     for pin in &release.pinned {
-        if state.packages.get(&pin.package) != Some(&pin.version) {
+        if !pinned_is_there(state, pin) {
             missing.push(format!("{}={}", pin.package, pin.version));
         }
     }
-    let any = release.packages.iter().chain(&release.also);
+    let any = release.packages.iter();
     missing.extend(
         any.filter(|package| !state.packages.contains_key(*package))
             .cloned(),
@@ -200,16 +234,19 @@ pub(super) fn packages(situation: &Situation<'_>) -> Changes {
         return Ok(Vec::new());
     }
     let state = &situation.survey.state;
-    let notes: Vec<String> = missing
-        .iter()
-        .map(|package| {
-            let name = package.split('=').next().unwrap_or_default();
-            match state.packages.get(name) {
-                Some(version) => format!("version {name} {version}"),
-                None => format!("installed {name}"),
-            }
-        })
-        .collect();
+    let mut notes = Vec::new();
+    for package in &missing {
+        let name = package.split('=').next().unwrap_or_default();
+        match state.packages.get(name) {
+            Some(version) => notes.push(format!("version {name} {version}")),
+            None => notes.push(format!("installed {name}")),
+        }
+        // A hold of the user's own, which another version takes away.
+        if state.holds.contains(name) && !state.journal().any(|line| line == format!("held {name}"))
+        {
+            notes.push(format!("held-before {name}"));
+        }
+    }
     let mut args = vec!["install", "--no-install-recommends"];
     // A version that the profile names may be older than what is there, and what is there be held.
     if missing.iter().any(|package| package.contains('=')) {
@@ -238,10 +275,7 @@ pub(super) fn holds(situation: &Situation<'_>) -> Changes {
         .release
         .pinned
         .iter()
-        .filter(|pin| {
-            !state.holds.contains(&pin.package)
-                || state.packages.get(&pin.package) != Some(&pin.version)
-        })
+        .filter(|pin| !state.holds.contains(&pin.package) || !pinned_is_there(state, pin))
         .map(|pin| pin.package.as_str())
         .collect();
     if free.is_empty() {

@@ -51,6 +51,12 @@ pub(super) fn docker_users(situation: &Situation<'_>) -> Changes {
     if situation.profile.engine != Engine::Docker {
         return Ok(Vec::new());
     }
+    if let Some(user) = situation.survey.state.unknown_users.first() {
+        return Err(Refusal {
+            what: format!("the host has no user {user}, who is to be in group docker"),
+            fix: vec![format!("on the host: adduser {user}")],
+        });
+    }
     let members = &situation.survey.state.docker_group;
     let new = situation
         .docker_users

@@ -4,7 +4,7 @@ mod hosts;
 mod releases;
 
 use hosts::*;
-use provision::{Action, Choice, Name, Survey, Wanted, Work, plan, undo};
+use provision::{Action, Choice, Name, Pinned, Survey, Wanted, Work, plan, undo};
 
 #[test]
 fn a_bare_trixie_on_a_new_kernel_gets_criu_of_testing_and_nothing_else_from_there() {
@@ -78,7 +78,7 @@ fn after_the_plan_nothing_is_left_to_do() {
         assert!(!first.changes.is_empty());
         let second = plan(&after(&found, &first), &wanted).unwrap();
         assert_eq!(steps(&second), [""; 0]);
-        assert_eq!(second.ok, 11);
+        assert_eq!(second.ok, 12);
     }
 }
 
@@ -106,7 +106,7 @@ fn the_verified_environment_comes_from_any_other_version() {
         let lines = lines(&plan);
         let install = lines
             .iter()
-            .find(|line| line.contains(" install "))
+            .find(|line| line.contains("'docker-ce="))
             .unwrap();
         assert!(
             install.contains("--allow-downgrades --allow-change-held-packages"),
@@ -118,9 +118,14 @@ fn the_verified_environment_comes_from_any_other_version() {
         );
         assert!(lines.iter().any(|line| line == "apt-mark hold docker-ce"));
         assert!(lines.iter().any(|line| line.contains(note)), "{lines:#?}");
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.contains("'held-before docker-ce'"))
+        );
         let files = files(&plan);
         assert!(files["/etc/apt/preferences.d/transship-versions"].contains("Pin-Priority: 1001"));
-        assert!(files["/etc/transship/keys/docker.asc"].contains("BEGIN PGP PUBLIC KEY"));
+        assert!(files["/etc/transship/keys/docker.gpg"].starts_with("mQINBFit2ioBEAD"));
     }
 }
 
@@ -281,6 +286,115 @@ fn an_installation_that_was_cut_off_is_finished_first() {
     let plan = plan(&half, &wanted(Choice::Auto)).unwrap();
     assert_eq!(plan.changes[0].step, "dpkg");
     assert!(lines(&plan)[0].ends_with("dpkg --configure -a --force-confold"));
+}
+
+#[test]
+fn apt_can_read_a_source_before_it_is_told_of_it() {
+    for (text, choice) in [
+        (XENIAL.to_owned(), Choice::Auto),
+        (releases::noble(), Choice::Auto),
+        (releases::noble(), Choice::Named(Name::Podman)),
+    ] {
+        let plan = plan(&bare(&text), &wanted(choice)).unwrap();
+        let of = |step: &str| plan.changes.iter().position(|change| change.step == step);
+        assert!(of("first").unwrap() < of("sources").unwrap());
+        let first: Vec<String> = lines(&plan)
+            .into_iter()
+            .filter(|line| line.contains("apt-get"))
+            .collect();
+        assert!(first[0].ends_with(" update"), "{first:#?}");
+        assert!(first[1].contains(" install "), "{first:#?}");
+        for (list, contents) in files(&plan) {
+            assert!(
+                !contents.contains("https:") || list.ends_with(".list"),
+                "{list}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_hold_of_the_users_own_comes_back_and_one_of_ours_goes() {
+    let mut done = survey(XENIAL);
+    // Cut off while it was unpacked, it was noted a second time.
+    let journal = "held-before docker-ce\nversion docker-ce 18.03.1~ce-0~ubuntu\ninstalled docker-ce\n\
+                   version docker-ce 17.12.0~ce-0~ubuntu\nheld docker-ce\nheld other\n";
+    done.state
+        .files
+        .insert("/etc/transship/undo".to_owned(), journal.to_owned());
+    done.state
+        .packages
+        .insert("docker-ce".to_owned(), "17.09.1~ce-0~ubuntu".to_owned());
+    let plan = undo(&done).unwrap();
+    let marks: Vec<String> = lines(&plan)
+        .into_iter()
+        .filter(|line| line.starts_with("apt-mark"))
+        .collect();
+    assert_eq!(marks, ["apt-mark unhold other", "apt-mark hold docker-ce"]);
+    let lines = lines(&plan);
+    assert!(
+        !lines.iter().any(|line| line.contains(" remove ")),
+        "{lines:#?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.ends_with("'docker-ce=18.03.1~ce-0~ubuntu'")),
+        "{lines:#?}"
+    );
+    assert!(
+        plan.changes
+            .iter()
+            .any(|change| change.sentence == "held again, as before: docker-ce")
+    );
+
+    // Ours from an earlier run is nobody's of before.
+    done.state.holds.insert("docker-ce".to_owned());
+    done.state.files.insert(
+        "/etc/transship/undo".to_owned(),
+        "held docker-ce\n".to_owned(),
+    );
+    done.state
+        .packages
+        .insert("docker-ce".to_owned(), "17.12.0~ce-0~ubuntu".to_owned());
+    let again = provision::plan(&done, &wanted(Choice::Auto)).unwrap();
+    assert!(
+        !crate::hosts::lines(&again)
+            .iter()
+            .any(|line| line.contains("held-before"))
+    );
+}
+
+#[test]
+fn what_the_user_made_of_our_files_is_said_to_be_kept() {
+    let mut done = survey(XENIAL);
+    let journal = format!("changed {DAEMON_JSON}\ncreated /etc/sysctl.d/60-transship.conf\n");
+    done.state
+        .files
+        .insert("/etc/transship/undo".to_owned(), journal);
+    done.state.edited.insert(DAEMON_JSON.to_owned());
+    let plan = undo(&done).unwrap();
+    let files = plan
+        .changes
+        .iter()
+        .find(|change| change.step == "files")
+        .unwrap();
+    assert_eq!(
+        files.sentence,
+        "/etc/sysctl.d/60-transship.conf is gone; /etc/docker/daemon.json is as it was \
+         (what you made of it since is kept as /etc/docker/daemon.json.transship-undone)"
+    );
+}
+
+#[test]
+fn a_version_of_a_line_is_enough_where_the_profile_says_so() {
+    let pin = Pinned {
+        package: "p".to_owned(),
+        version: "1.7.*".to_owned(),
+    };
+    assert!(
+        pin.allows("1.7.28-1~ubuntu.24.04~noble") && !pin.allows("1.70.1") && !pin.allows("2.0")
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::hosts::*;
 use host::Facts;
-use provision::{Choice, Name, Survey, Wanted, plan};
+use provision::{Choice, Name, Survey, Wanted, cloud_init, plan};
 
 /// A system that was never at hand: the recorded Debian 13 under another name, on the kernel that it
 /// comes with.
@@ -24,6 +24,11 @@ fn system(id: &str, version: &str, codename: &str, kernel: &str) -> String {
                 "begin cgroup\ntype cgroup2fs"
             },
         )
+}
+
+/// Ubuntu 24.04.
+pub(crate) fn noble() -> String {
+    system("ubuntu", "24.04", "noble", "6.8.0-79-generic")
 }
 
 /// What the packages bring: the engine answers, CRIU says its version.
@@ -196,4 +201,55 @@ fn kernels_that_no_package_fits_are_refused_on_every_release() {
         );
         assert!(refusal.fix[0].contains("build a newer CRIU"), "{refusal:?}");
     }
+}
+
+#[test]
+fn user_data_is_for_the_release_that_was_asked_for() {
+    let document = |choice: Choice, release| -> serde_json::Value {
+        let text = cloud_init(&choice, release).unwrap();
+        serde_json::from_str(text.splitn(4, '\n').nth(3).unwrap()).unwrap()
+    };
+    let noble = document(Choice::Auto, Some("ubuntu-24.04"));
+    let commands: Vec<String> = noble["runcmd"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let of = |text: &str| {
+        commands
+            .iter()
+            .position(|line| line.contains(text))
+            .unwrap()
+    };
+    assert!(commands[of("VERSION_ID")].contains("ubuntu 24.04"));
+    // The source is there once apt can read it, and not before.
+    assert!(of("software-properties-common") < of("sources.list.d/transship-docker.list"));
+    let files = noble["write_files"].as_array().unwrap();
+    let file = |path: &str| files.iter().find(|file| file["path"] == path);
+    assert!(file("/etc/apt/sources.list.d/transship-docker.list").is_none());
+    assert_eq!(
+        file("/etc/transship/keys/docker.gpg").unwrap()["encoding"],
+        "b64"
+    );
+    // Undo will find all of it.
+    let journal = file("/etc/transship/undo").unwrap()["content"]
+        .as_str()
+        .unwrap();
+    for path in [
+        DAEMON_JSON,
+        "/etc/apt/sources.list.d/transship-docker.list",
+        "/etc/transship/keys/docker.gpg",
+    ] {
+        assert!(journal.contains(&format!("created {path}\n")), "{journal}");
+    }
+    let xenial = cloud_init(&Choice::Auto, Some("ubuntu-16.04")).unwrap();
+    assert!(xenial.contains("profile docker-17.09"));
+    assert!(
+        cloud_init(&Choice::Auto, None)
+            .unwrap()
+            .contains("for debian 13.")
+    );
+    let refusal = cloud_init(&Choice::Named(Name::Podman), Some("ubuntu-16.04")).unwrap_err();
+    assert!(refusal.fix[0].contains("ubuntu-24.04"), "{refusal:?}");
 }

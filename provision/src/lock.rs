@@ -1,0 +1,63 @@
+//! One at a time: whoever changes a host's configuration holds its lock.
+
+use host::{Cmd, Host, HostError, Stream};
+use std::io::Read;
+use std::time::Duration;
+
+/// Longest time that a host may stay locked.
+const LOCKED: Duration = Duration::from_secs(4 * 3600);
+
+/// Holds the lock for as long as we hold its standard input: it cannot outlive us.
+const LOCK: &str = r#"
+mkdir -p /run/lock
+exec 9>>/run/lock/transship-provision
+if ! flock -w "$1" 9; then echo busy; exit 0; fi
+echo locked
+cat >/dev/null
+"#;
+
+/// Why a host is not locked.
+#[derive(Debug, thiserror::Error)]
+pub enum Unlocked {
+    /// Somebody else holds the lock.
+    #[error("another transship is at work on this host")]
+    Busy,
+    /// The host did not do what it was told.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// Locks the host for us, and waits so long for others; the lock goes when the stream does.
+///
+/// # Errors
+/// Where somebody else keeps the lock, or the host cannot be asked.
+pub fn lock(host: &dyn Host, wait: Duration) -> Result<Box<dyn Stream>, Unlocked> {
+    let cmd = Cmd::changes("sh")
+        .args(["-c", LOCK, "transship-lock"])
+        .arg(wait.as_secs().to_string())
+        .timeout(LOCKED);
+    let mut stream = host.open(&cmd)?;
+    let mut said = Vec::new();
+    let mut byte = [0];
+    while !said.ends_with(b"\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => said.push(byte[0]),
+            Ok(_) => break,
+            Err(error) => {
+                return Err(Unlocked::Host(HostError::Lost {
+                    host: host.name().to_owned(),
+                    doing: "taking the lock /run/lock/transship-provision".to_owned(),
+                    why: error.to_string(),
+                }));
+            }
+        }
+    }
+    match said.as_slice() {
+        b"locked\n" => Ok(stream),
+        b"busy\n" => Err(Unlocked::Busy),
+        _ => {
+            let output = stream.finish()?;
+            Err(HostError::failed(host.name(), &cmd, &output).into())
+        }
+    }
+}
