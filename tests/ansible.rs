@@ -44,7 +44,7 @@ struct Play {
     ran: Ran,
 }
 
-fn play(folder: &str, lab: &Lab, host: &str, user: &str, more: &[&str]) -> Play {
+fn play_of(folder: &str, lab: &Lab, host: &str, user: &str, more: &[&str]) -> Ran {
     let inventory = tempfile::NamedTempFile::new().unwrap();
     let line = format!(
         "[transship]\n{host} ansible_user={user} ansible_ssh_common_args='-F {}'\n",
@@ -63,7 +63,11 @@ fn play(folder: &str, lab: &Lab, host: &str, user: &str, more: &[&str]) -> Play 
         .args(more)
         .output()
         .unwrap();
-    let ran = Ran::of(output).expect(0);
+    Ran::of(output)
+}
+
+fn play(folder: &str, lab: &Lab, host: &str, user: &str, more: &[&str]) -> Play {
+    let ran = play_of(folder, lab, host, user, more).expect(0);
     let recap = ran.stdout.lines().rfind(|line| line.contains("changed="));
     let number = recap.and_then(|line| {
         line.split("changed=")
@@ -104,13 +108,32 @@ fn the_role_and_provision_make_the_same_hosts() {
         refused.stdout.contains("may not use sudo") || refused.stderr.contains("may not use sudo"),
         "{refused:?}"
     );
+    lab.run(&["provision", "ann@a", "--yes"]).expect(4);
     lab.ok(
         "a",
         "echo 'ann ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ann",
     );
     let before = picture(&lab, "a");
-    let checked = play(&folder, &lab, "a", "ann", &["--check"]);
-    assert!(checked.changed > 0, "{:?}", checked.ran);
+    let checked = play(&folder, &lab, "a", "ann", &["--check", "--diff"]);
+    // It names all that the run will change.
+    for named in [
+        "/etc/apt/preferences.d/transship-suite",
+        "/etc/apt/sources.list.d/transship-suite.list",
+        "/etc/docker/daemon.json",
+        "/etc/sysctl.d/60-transship.conf",
+        "/usr/local/bin/transship",
+        "/usr/local/bin/transship-runtime",
+        "docker.io",
+        "iptables",
+        "libcompel1",
+        "Docker's daemon is started",
+    ] {
+        assert!(
+            checked.ran.stdout.contains(named),
+            "{named}: {:?}",
+            checked.ran
+        );
+    }
     assert_eq!(picture(&lab, "a"), before, "check mode changes nothing");
     let done = play(&folder, &lab, "a", "ann", &[]);
     assert!(done.changed > 0, "{:?}", done.ran);
@@ -120,9 +143,16 @@ fn the_role_and_provision_make_the_same_hosts() {
     assert!(doctor.stdout.contains("Nothing failed"), "{doctor:?}");
     // Of what is as it should be nothing is touched; and the lock and files of a run go through sudo too.
     lab.ok("a", "rm /etc/sysctl.d/60-transship.conf");
-    let checked = play(&folder, &lab, "a", "ann", &["--check"]);
+    let checked = play(&folder, &lab, "a", "ann", &["--check", "--diff"]);
     assert_eq!(checked.changed, 1, "{:?}", checked.ran);
     lab.run(&["provision", "ann@a", "--yes"]).expect(0);
+
+    // What is no JSON ends it before anything is changed; and where nothing was written nothing is taken back.
+    lab.ok("a", "rm /etc/sysctl.d/60-transship.conf; cp /etc/docker/daemon.json /root/good; echo '{,}' >/etc/docker/daemon.json");
+    let before = picture(&lab, "a");
+    play_of(&folder, &lab, "a", "ann", &[]).expect(2);
+    assert_eq!(picture(&lab, "a"), before);
+    lab.ok("a", "mv /root/good /etc/docker/daemon.json");
 
     // The other way round.
     lab.run(&["provision", "b", "--yes"]).expect(0);
