@@ -52,7 +52,7 @@ vagrant-test: dist ## Virtual machines: provisioned from bare, then a container 
 	@scripts/vagrant-test
 
 # Nobody gets QEMU and Vagrant who did not ask for them.
-test: check unit e2e dist $(if $(TRANSSHIP_TEST_VM),vagrant-test,vagrant-skipped) ## Everything
+test: check unit dist $(if $(TRANSSHIP_TEST_VM),vagrant-test,vagrant-skipped) e2e ## Everything
 	@echo "All tests passed."
 
 vagrant-skipped:
