@@ -9,14 +9,14 @@ use std::time::Instant;
 const LOCKS: &str = r#"setsid perl -MFcntl -e '
     for (@ARGV[1..$#ARGV]) {
         open(my $file, ">", $_); push(@files, $file);
-        fcntl($file, F_SETLK, pack("ssqqi", F_WRLCK, 0, 0, 0, 0)) or die
+        my $lock = pack("ssx4qqix4", F_WRLCK, 0, 0, 0, 0); fcntl($file, F_SETLK, $lock) or die $!
     }
     open(F, ">/run/locks.pid"); print F $$; close(F); sleep $ARGV[0]'"#;
 
 /// Takes locks for so many seconds.
 fn lock(lab: &Lab, host: &str, seconds: u32, files: &str) {
     let script = format!(
-        "rm -f /run/locks.pid; {LOCKS} {seconds} {files} >/dev/null 2>&1 & until [ -s /run/locks.pid ]; do sleep 0.1; done"
+        "rm -f /run/locks.pid; {LOCKS} {seconds} {files} >/dev/null 2>&1 & for try in $(seq 100); do [ -s /run/locks.pid ] && exit; sleep 0.1; done; exit 1"
     );
     lab.ok(host, &script);
 }
