@@ -211,7 +211,7 @@ fn run(host: &dyn Host, change: &Change) -> host::Result<()> {
 /// of the lock of the index.
 const APT_LOCK: Duration = Duration::from_secs(APT_LOCK_SECONDS);
 /// What apt and dpkg say to that.
-const LOCKED: [&str; 2] = ["Could not get lock", "lock was locked by another process"];
+const LOCKED: [&str; 2] = ["Could not get lock", "frontend lock was locked by"];
 
 /// Runs apt-get or dpkg, which may have to wait for another one. To old versions of apt an index that they could
 /// not read is no failure.

@@ -76,7 +76,12 @@ same() {
 	return 0
 }
 
-versions() { if [ -d "$versions" ]; then ls "$versions"; fi; }
+# A full disk may have left a folder with nothing in it.
+versions() {
+	for version in "$versions"/*/transship; do
+		if [ -x "$version" ]; then basename "$(dirname "$version")"; fi
+	done
+}
 
 # Of Docker's own files: its daemon need not run for that.
 containers() {
