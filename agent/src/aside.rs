@@ -124,12 +124,17 @@ impl<'a, A: Write> Aside<'a, A> {
         self.tell(to, &event)
     }
 
-    /// Tells that a pass was sent.
-    pub fn sent<W: Write>(&mut self, to: &mut Sender<W>) -> Result<()> {
+    /// Tells that a pass was sent, and how long the dump took that was in it.
+    pub fn sent<W: Write>(&mut self, to: &mut Sender<W>, dump: Option<Duration>) -> Result<()> {
         let (bytes, wire) = (to.bytes(), self.wire());
         // What comes next is another matter.
         self.total.store(0, Relaxed);
-        self.tell(to, &Event::Sent { bytes, wire })
+        let sent = Event::Sent {
+            bytes,
+            wire,
+            dump_seconds: dump.map(|took| took.as_secs_f64()),
+        };
+        self.tell(to, &sent)
     }
 
     /// Bytes sent and received on the direct link, if there is one.

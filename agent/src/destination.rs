@@ -2,7 +2,7 @@
 
 use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver};
-use crate::job::{DIRECT, Event, IMAGES, ReceiveJob, THROUGH, Token, command};
+use crate::job::{DIRECT, Event, IMAGES, ReceiveJob, THROUGH, Token, Took, command};
 use crate::keep::Keeper;
 use crate::link::{Duplex, Incoming, Listener};
 use crate::pages::Pages;
@@ -11,7 +11,7 @@ use crate::source::listen;
 use crate::tree::{Store, Style};
 use crate::tunnel::Shared;
 use host::{Cmd, Host, Local, NO_LIMIT};
-use runtime::pending;
+use runtime::{marks, pending};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -186,13 +186,15 @@ fn take(
         if let Some(pages) = pages {
             return pages.fetch(job, bytes, &gate, started, control);
         }
+        let go = marks::now();
         if let Err(gone) = shout(&gate, pending::GO) {
             finished(started)?;
             return Err(gone);
         }
         tell(control, &Event::Arrived { bytes })?;
         finished(started)?;
-        tell(control, &Event::Started)
+        let took = Took::since(go, &job.images);
+        tell(control, &Event::Started { took })
     })
 }
 

@@ -1,9 +1,11 @@
 //! What the two agents are told to do, and what they tell.
 
 use host::Cmd;
+use runtime::marks;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Number of the tree with CRIU's images.
 pub(crate) const IMAGES: u8 = u8::MAX;
@@ -164,6 +166,9 @@ pub enum Event {
         bytes: u64,
         /// Bytes sent and received so far on the direct link, if there is one, encryption included.
         wire: Option<(u64, u64)>,
+        /// Seconds from the freeze until the dump was done, but for pages that follow later.
+        #[serde(default)]
+        dump_seconds: Option<f64>,
     },
     /// Source: a round was sent.
     Round {
@@ -182,7 +187,11 @@ pub enum Event {
         total: Option<u64>,
     },
     /// Source: the container stands still.
-    Frozen,
+    Frozen {
+        /// Seconds that it took to lock its network and freeze it.
+        #[serde(default)]
+        seconds: Option<f64>,
+    },
     /// Destination: what was sent before the freeze has arrived; in rounds, what one of them brought.
     Pass,
     /// Destination: the runtime waits for the images.
@@ -193,7 +202,11 @@ pub enum Event {
         bytes: u64,
     },
     /// Destination: the engine says that the container runs.
-    Started,
+    Started {
+        /// Where the time went since the runtime was told.
+        #[serde(default)]
+        took: Took,
+    },
     /// Destination: it runs, and so much of its memory is still on the source.
     Pages {
         /// Pages to come.
@@ -216,6 +229,34 @@ pub enum Event {
         /// Destination: the container was ended there.
         ended: bool,
     },
+}
+
+/// What the destination took from the images being there to the container running, in seconds; what is not
+/// known is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Took {
+    /// CRIU's restore.
+    pub restore: Option<f64>,
+    /// From then until the engine let it start: the engine attaches the network.
+    pub network: Option<f64>,
+    /// From then until the engine said that it runs.
+    pub start: Option<f64>,
+}
+
+impl Took {
+    /// Since the runtime was told to go, by the marks that it left beside the images.
+    pub(crate) fn since(go: Duration, images: &Path) -> Self {
+        let [restored, started] =
+            [marks::RESTORED, marks::STARTED].map(|name| marks::read(images, name));
+        let between = |from: Option<Duration>, to: Option<Duration>| {
+            Some(to?.checked_sub(from?)?.as_secs_f64())
+        };
+        Took {
+            restore: between(Some(go), restored),
+            network: between(restored, started),
+            start: between(started, Some(marks::now())),
+        }
+    }
 }
 
 /// A list of words as a command.

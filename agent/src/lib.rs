@@ -29,7 +29,7 @@ pub use error::{AgentError, BROKE, ENDED, Result};
 pub use frame::{Passing, carry};
 pub use job::{
     COMPLETE, DIRECT, ENOUGH, Event, FREEZE, Link, Place, ROUND, ReceiveJob, Rounds, STOP, SendJob,
-    Serve, THROUGH, Token,
+    Serve, THROUGH, Token, Took,
 };
 pub use keep::{KeepJob, keep};
 pub use source::send;

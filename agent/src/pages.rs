@@ -2,13 +2,13 @@
 
 use crate::destination::{Starting, finished, shout, tell};
 use crate::error::{AgentError, Result};
-use crate::job::{COMPLETE, Event, ReceiveJob};
+use crate::job::{COMPLETE, Event, ReceiveJob, Took};
 use crate::keep::{KeepJob, Keeper, end, open};
 use crate::lazy::Daemon;
 use crate::link::Incoming;
 use crate::pagemap::{PAGE, lazy_pages};
 use crate::tunnel::{Shared, Tunnel, Way};
-use runtime::pending;
+use runtime::{marks, pending};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -60,6 +60,7 @@ impl Pages {
             let carried = scope.spawn(move || carry(local, offered, limit, carrying, daemon));
             // From here on an end of whoever steers ends nothing.
             shared.goes.store(true, Relaxed);
+            let opened = marks::now();
             let goes = go(
                 job,
                 bytes,
@@ -88,7 +89,9 @@ impl Pages {
                     let _ = tell(control, &event);
                 }
             });
-            let _ = tell_later.send(Event::Started);
+            let _ = tell_later.send(Event::Started {
+                took: Took::since(opened, &job.images),
+            });
             let mut since = Instant::now();
             while !carried.is_finished() {
                 std::thread::sleep(LOOK);

@@ -30,7 +30,7 @@ pub(crate) fn send<W: Write + Send, A: Write + Send>(
                 // It is looked into before runc has made it.
                 make(&images)?;
                 let pre_dump = command(&rounds.command(&job.images, number));
-                let pages = stream(pre_dump, &images, to, aside, |_, _| Ok(()))?;
+                let pages = stream(pre_dump, &images, to, aside, |_, _| Ok(()))?.pages;
                 to.pass(false)?;
                 let (bytes, wire) = (to.bytes(), aside.wire());
                 aside.tell(to, &Event::Round { pages, bytes, wire })?;

@@ -84,7 +84,7 @@ fn go<W: Write + Send, A: Write + Send>(
         done.store(true, Relaxed);
         sent
     })?;
-    aside.sent(to)?;
+    aside.sent(to, None)?;
     criu::configure(job)?;
     let after = match &job.rounds {
         None => None,
@@ -97,17 +97,20 @@ fn go<W: Write + Send, A: Write + Send>(
     if control.word().is_none_or(|word| word != FREEZE) {
         return Err(AgentError::Ended);
     }
+    let asked = Instant::now();
     freeze(job)?;
-    aside.tell(to, &Event::Frozen)?;
+    let frozen = Instant::now();
+    let seconds = Some((frozen - asked).as_secs_f64());
+    aside.tell(to, &Event::Frozen { seconds })?;
     if let Some(serve) = &job.serve {
         return pages(job, serve, &sent, log, control, to, aside);
     }
-    dump(job, &sent, to, &mut aside)?;
+    let dumped = dump(job, &sent, to, &mut aside)?;
     if let Some(log) = &mut log {
         log.send_all(to, &mut |to| aside.tick(to))?;
     }
     to.pass(true)?;
-    aside.sent(to)?;
+    aside.sent(to, Some(dumped - frozen))?;
     // Who closes a connection with something unread in it resets it, and what is still under way is lost:
     // it stays open until the one who steers has heard that all arrived.
     control.into_words().for_each(drop);
@@ -161,11 +164,13 @@ fn pages<W: Write + Send, A: Write + Send>(
     let (shared, wire) = (Arc::<Shared>::default(), Arc::<Wire>::default());
     let hearing = Arc::clone(&shared);
     let heard = std::thread::spawn(move || listen(control.into_words(), &hearing));
+    let begun = Instant::now();
     let mut dump = Dump::start(job)?;
     let mut told = false;
     let result = (|| {
         changes(job, sent, to, &mut aside)?;
         dump.ready(|| aside.tick(to).is_ok() && !shared.stop.load(Relaxed))?;
+        let took = begun.elapsed();
         std::thread::scope(|scope| {
             let held = scope.spawn(|| dump.hold_frozen(serve));
             let served = scope.spawn(|| serve::serve(job, serve, &dump, &shared, &wire));
@@ -177,7 +182,7 @@ fn pages<W: Write + Send, A: Write + Send>(
                 held.join()
                     .map_err(|_| AgentError::Other("the thread that freezes ended".into()))??;
                 to.pass(true)?;
-                aside.sent(to)
+                aside.sent(to, Some(took))
             };
             if let Err(error) = last() {
                 shared.stop.store(true, Relaxed);
@@ -290,33 +295,40 @@ fn none_stopped(job: &SendJob) -> Result<()> {
     )))
 }
 
-/// Dumps, and meanwhile sends what changed in the trees and the pages as they come.
+/// Dumps, and meanwhile sends what changed in the trees and the pages as they come; says when the dump was done.
 fn dump<W: Write + Send, A: Write + Send>(
     job: &SendJob,
     sent: &[Manifest],
     to: &mut Sender<W>,
     aside: &mut Aside<A>,
-) -> Result<()> {
+) -> Result<Instant> {
     let cmd = command(&job.dump).env(criu::VARIABLE, job.config.to_string_lossy());
     stream(cmd, &job.images, to, aside, |to, aside| {
         changes(job, sent, to, aside)
     })
-    .map(drop)
+    .map(|streamed| streamed.ended)
 }
 
-/// Runs what writes images into `folder`, and sends them as they grow, once `first` is done; says how many
-/// pages there were.
+/// What was written while it was sent.
+pub(crate) struct Streamed {
+    /// How many pages there were.
+    pub pages: u64,
+    /// When all was written; sent it is later.
+    pub ended: Instant,
+}
+
+/// Runs what writes images into `folder`, and sends them as they grow, once `first` is done.
 pub(crate) fn stream<W: Write + Send, A: Write + Send>(
     cmd: Cmd,
     folder: &Path,
     to: &mut Sender<W>,
     aside: &mut Aside<A>,
     first: impl FnOnce(&mut Sender<W>, &mut Aside<A>) -> Result<()>,
-) -> Result<u64> {
+) -> Result<Streamed> {
     let words = [std::slice::from_ref(&cmd.program), &cmd.args[..]].concat();
     let cmd = cmd.timeout(DUMP_TIMEOUT);
     std::thread::scope(|scope| {
-        let dump = scope.spawn(|| Local.run(&cmd));
+        let dump = scope.spawn(|| (Local.run(&cmd), Instant::now()));
         first(to, aside)?;
         let mut images = Images::new(folder);
         let mut watch = Watch::dump(&words);
@@ -333,13 +345,17 @@ pub(crate) fn stream<W: Write + Send, A: Write + Send>(
                 watch.look();
             }
         }
-        let output = dump
+        let (output, ended) = dump
             .join()
-            .map_err(|_| AgentError::Other("the thread that dumps ended".into()))??;
+            .map_err(|_| AgentError::Other("the thread that dumps ended".into()))?;
+        let output = output?;
         if output.status != 0 {
             return Err(HostError::failed(Local.name(), &cmd, &output).into());
         }
         images.send_rest(to, &mut |to| aside.tick(to))?;
-        Ok(images.pages())
+        Ok(Streamed {
+            pages: images.pages(),
+            ended,
+        })
     })
 }

@@ -82,15 +82,8 @@ impl Watch {
         };
         let pid = runtime::tree(us).into_iter().find(is_it)?;
         let mut below = runtime::tree(pid).into_iter().skip(1);
-        Some((Pid::from_raw(pid)?, !below.any(lives)))
+        Some((Pid::from_raw(pid)?, !below.any(runtime::lives)))
     }
-}
-
-/// It runs, or waits: one that ended and was not asked for its status does neither.
-fn lives(pid: i32) -> bool {
-    // The name stands in parentheses and may have any byte in it.
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or("Z").starts_with('Z'))
 }
 
 #[cfg(test)]

@@ -14,15 +14,17 @@ mod cgroup;
 mod gate;
 mod hooks;
 pub mod lock;
+pub mod marks;
 mod namespace;
 mod network;
 pub mod pending;
 mod processes;
 mod replay;
 mod restore;
+mod watch;
 
 use call::Call;
-pub use processes::{stopped, tree};
+pub use processes::{lives, stopped, tree};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

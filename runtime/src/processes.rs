@@ -59,6 +59,14 @@ pub fn stopped(first: i32) -> Vec<i32> {
     tree(first).into_iter().filter(is_stopped).collect()
 }
 
+/// Whether a process runs, or waits: one that has ended and was not asked for its status does neither.
+#[must_use]
+pub fn lives(pid: i32) -> bool {
+    // The name stands in parentheses and may have any byte in it.
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or("Z").starts_with('Z'))
+}
+
 fn children(pid: i32) -> Vec<i32> {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();

@@ -3,7 +3,8 @@
 use crate::call::Call;
 use crate::hooks::{self, Hook};
 use crate::pending::{KEPT, Options, PID, Pending};
-use crate::{announce, cgroup, gate, network, processes, replay, runc};
+use crate::watch::Watch;
+use crate::{announce, cgroup, gate, marks, network, processes, replay, runc};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::Path;
@@ -41,19 +42,24 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     let mut runc = command
         .spawn()
         .map_err(|error| format!("runc cannot be started: {error}"))?;
+    let pid = i32::try_from(runc.id()).map_err(|error| format!("runc: {error}"))?;
+    let mut watch = Watch::new(pid);
     let status = loop {
         let ended = runc.try_wait().map_err(|error| format!("runc: {error}"))?;
         if let Some(status) = ended {
             break status;
         }
-        // CRIU waits for ever for memory that nobody brings any more.
-        if !gate::is_held(&gate, LOOK) {
-            if let Ok(pid) = i32::try_from(runc.id()) {
-                processes::kill(pid);
-            }
-            let _ = runc.wait();
-            return Err("the migration that was to bring this container ended".to_owned());
-        }
+        // CRIU waits for ever for memory that nobody brings any more, and runc for what a killed CRIU left.
+        let why = if !gate::is_held(&gate, LOOK) {
+            "the migration that was to bring this container ended"
+        } else if watch.is_over() {
+            "CRIU was killed while it restored the container"
+        } else {
+            continue;
+        };
+        processes::kill(pid);
+        let _ = runc.wait();
+        return Err(why.to_owned());
     };
     if !status.success() {
         let log = pending.path("work/restore.log");
@@ -75,6 +81,7 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
         let id = call.id().unwrap_or_default();
         hooks::run(hook, id, first(&pid_file)?, &call.bundle())?;
     }
+    marks::mark(&options.images, marks::RESTORED);
     // Others wait for it: it appears whole.
     let new = pending.path("pid.new");
     std::fs::copy(&pid_file, &new)
@@ -96,6 +103,7 @@ pub(crate) fn start(home: &Path, call: &Call) -> Result<bool, String> {
     let pid = first(&pending.path(PID))
         .map_err(|error| format!("the container was not restored: {error}"))?;
     let options = pending.options()?;
+    marks::mark(&options.images, marks::STARTED);
     if options.lazy_pages {
         kept(&pending)?;
     }
