@@ -1,7 +1,7 @@
 //! Mode auto: what is to be known is found out, the modes' own inspections say what is possible, and
 //! [`policy`](crate::policy) chooses.
 
-use crate::copy::{connections, lazy};
+use crate::copy::{connections, lazy, rounds, subject};
 use crate::inspection::{self, Subject};
 use crate::policy::{self, Choice, ModeFacts};
 use crate::{Failure, Kind, Mode, Options, choice};
@@ -54,26 +54,28 @@ fn whole(subject: &Subject) -> bool {
     subject.left_behind.is_empty() && subject.container.mounts().is_empty()
 }
 
-/// What the choice between copy and post-copy depends on.
+/// What the choice between copy, post-copy and pre-copy depends on.
 fn facts(
     source: &dyn Host,
     destination: &dyn Host,
-    subject: &Subject,
+    found: &Subject,
     options: &Options,
 ) -> Result<ModeFacts, Failure> {
-    let without_post_copy = refusal(
-        choice::goes_with(
-            source,
-            subject.source_engine.kind(),
-            Mode::PostCopy,
-            options,
-        )
-        .and_then(|()| lazy::serves(source))
-        .and_then(|()| lazy::fetches(destination)),
+    let without_post_copy =
+        refusal(lazy::serves(source).and_then(|()| lazy::fetches(destination)))?;
+    let room = || subject::memory(destination, inspection::room(Mode::PreCopy, found.memory));
+    let pre_copy = Options {
+        mode: Mode::PreCopy,
+        ..options.clone()
+    };
+    let without_pre_copy = refusal(
+        choice::goes_with(source, found.source_engine.kind(), &pre_copy)
+            .and_then(|()| rounds::tracks(source))
+            .and_then(|()| room()),
     )?;
     // The container is watched for a second; the link is measured meanwhile.
     let (watched, link) = std::thread::scope(|scope| {
-        let watched = scope.spawn(|| Container::gather(source, subject.container.id()));
+        let watched = scope.spawn(|| Container::gather(source, found.container.id()));
         let link = link::measure(source, destination);
         (watched.join().expect("watching does not panic"), link)
     });
@@ -81,7 +83,7 @@ fn facts(
     let watched = watched.ok().filter(|seen| !seen.processes.is_empty());
     let activity = watched.as_ref().and_then(|seen| seen.activity);
     Ok(ModeFacts {
-        memory_bytes: Some(subject.memory),
+        memory_bytes: Some(found.memory),
         bytes_per_second: link.throughput,
         direct: link.throughput_direct,
         round_trip_seconds: link.round_trip,
@@ -91,8 +93,10 @@ fn facts(
             let sockets = seen.own_sockets().into_iter();
             sockets.filter(|socket| socket.connected()).count()
         }),
+        tcp_established: options.tcp_established,
         without_copy: None,
         without_post_copy,
+        without_pre_copy,
     })
 }
 

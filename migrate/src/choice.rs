@@ -1,7 +1,7 @@
 //! Which engine of a host: the one that has the container, and the same one on the destination.
 
 use crate::copy::{lazy, rounds};
-use crate::{Failure, Mode, Options, ask};
+use crate::{Failure, Options, ask};
 use engine::{Container, Engine, EngineError, Kind, Name};
 use host::Host;
 
@@ -82,18 +82,11 @@ impl Engines {
 }
 
 /// What was not tried with another engine is refused there.
-pub(crate) fn goes_with(
-    source: &dyn Host,
-    kind: Kind,
-    mode: Mode,
-    options: &Options,
-) -> Result<(), Failure> {
+pub(crate) fn goes_with(source: &dyn Host, kind: Kind, options: &Options) -> Result<(), Failure> {
     if kind == Kind::Docker {
         return Ok(());
     }
-    let (what, fix) = if mode == Mode::PostCopy {
-        ("mode post-copy", "--mode copy")
-    } else if mode == Mode::PreCopy {
+    let (what, fix) = if options.mode.has_rounds() {
         ("mode pre-copy", "--mode copy")
     } else if options.tcp_established {
         (
@@ -118,7 +111,7 @@ pub fn suits(
     kind: Kind,
     options: &Options,
 ) -> Result<(), Failure> {
-    goes_with(source, kind, options.mode, options)?;
+    goes_with(source, kind, options)?;
     if options.mode.has_rounds() {
         rounds::tracks(source)?;
     }
@@ -132,34 +125,33 @@ pub fn suits(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Mode;
     use crate::journal::Reach;
 
     #[test]
     fn what_was_not_tried_with_podman_is_refused_there() {
-        for (mode, tcp_established, refused) in [
-            (Mode::Copy, false, false),
-            (Mode::Copy, true, true),
-            (Mode::PostCopy, false, true),
-            (Mode::PreCopy, false, true),
-        ] {
-            let options = Options {
-                container: Name::new("web").unwrap(),
-                name: None,
-                mode,
-                auto: false,
-                keep_source: false,
-                copy_bind: false,
-                tcp_established,
-                link_timeout: crate::LINK_TIMEOUT,
-                max_downtime: None,
-                then_post_copy: false,
-                dry_run: true,
-                reach: Reach::default(),
-                journal: None,
-            };
-            let said = |kind| goes_with(&host::Local, kind, mode, &options).is_err();
-            assert!(!said(Kind::Docker));
-            assert_eq!(said(Kind::Podman), refused, "{mode:?} {tcp_established}");
+        for mode in [Mode::Copy, Mode::PostCopy, Mode::PreCopy] {
+            for tcp_established in [false, true] {
+                let options = Options {
+                    container: Name::new("web").unwrap(),
+                    name: None,
+                    mode,
+                    auto: false,
+                    keep_source: false,
+                    copy_bind: false,
+                    tcp_established,
+                    link_timeout: crate::LINK_TIMEOUT,
+                    max_downtime: None,
+                    then_post_copy: false,
+                    dry_run: true,
+                    reach: Reach::default(),
+                    journal: None,
+                };
+                let said = |kind| goes_with(&host::Local, kind, &options).is_err();
+                assert!(!said(Kind::Docker));
+                let refused = tcp_established || mode == Mode::PreCopy;
+                assert_eq!(said(Kind::Podman), refused, "{mode:?}");
+            }
         }
     }
 }

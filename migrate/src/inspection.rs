@@ -75,7 +75,7 @@ pub(crate) fn inspect(
         tool::check(&**destination, &destination_engine)?;
         subject::runtime(&**source, &source_engine, &container)?;
         subject::movable(&**source, &container)?;
-        choice::goes_with(&**source, kind, options.mode, options)?;
+        choice::goes_with(&**source, kind, options)?;
         let copied = if options.copy_bind {
             binds::folders(&**source, &container)?
         } else {
@@ -106,10 +106,8 @@ pub(crate) fn inspect(
     let image = image(source, destination, &container, copies)?;
     let memory = space::memory(&**source, &container, &name)?;
     if copies {
-        // Images there and processes beside them, and what rounds had sent that changed later; here, what was
-        // sent is freed at once.
-        let times = if options.mode.has_rounds() { 3 } else { 2 };
-        subject::memory(&**destination, times * memory)?;
+        // Here, what was sent is freed at once.
+        subject::memory(&**destination, room(options.mode, memory))?;
         subject::memory(&**source, memory / 2)?;
         let warnings = subject::warnings(&**source, &container)?;
         return Ok(Subject {
@@ -144,6 +142,13 @@ pub(crate) fn inspect(
         left_behind,
         warnings,
     })
+}
+
+/// The memory that a container's own takes on the destination meanwhile: images and processes beside them, and
+/// what rounds had sent that changed later.
+pub(crate) fn room(mode: Mode, memory: u64) -> u64 {
+    let times = if mode.has_rounds() { 3 } else { 2 };
+    memory.saturating_mul(times)
 }
 
 /// Options that only go with some modes.

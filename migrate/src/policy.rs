@@ -19,6 +19,9 @@ const FAR: f64 = 0.02;
 /// Share of a processor below which a container hardly runs.
 const IDLE: f64 = 0.01;
 
+/// Share of the link up to which a container may change its memory: rounds of pre-copy then become smaller.
+const CHANGES: f64 = 0.5;
+
 /// What mode auto knows; what could not be found out is missing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 pub struct ModeFacts {
@@ -43,12 +46,17 @@ pub struct ModeFacts {
     /// Its TCP connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<usize>,
+    /// Whether these are to be taken along (`--tcp-established`).
+    pub tcp_established: bool,
     /// Why mode copy would be refused, where it would be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub without_copy: Option<String>,
     /// Why mode post-copy would be refused, where it would be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub without_post_copy: Option<String>,
+    /// Why mode pre-copy would be refused, where it would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_pre_copy: Option<String>,
 }
 
 /// The mode that auto chose, and why.
@@ -108,6 +116,9 @@ fn decide(facts: &ModeFacts, reasons: &mut Vec<String>) -> Mode {
                 "somebody waits: it has {count} TCP connection{}",
                 if count == 1 { "" } else { "s" }
             ));
+            if !facts.tcp_established {
+                reasons.push("its connections need --tcp-established, which was not given".into());
+            }
             STANDS_CONNECTED
         }
     };
@@ -120,7 +131,7 @@ fn decide(facts: &ModeFacts, reasons: &mut Vec<String>) -> Mode {
     match against_post_copy(facts, most, reasons) {
         Some(why) => {
             reasons.push(format!("not post-copy: {why}"));
-            Mode::Copy
+            pre_copy(facts, rate, reasons)
         }
         None => {
             reasons.push(format!(
@@ -129,6 +140,28 @@ fn decide(facts: &ModeFacts, reasons: &mut Vec<String>) -> Mode {
             Mode::PostCopy
         }
     }
+}
+
+/// Pre-copy, where copy would take long and post-copy is ruled out: unless something speaks against it too.
+fn pre_copy(facts: &ModeFacts, rate: f64, reasons: &mut Vec<String>) -> Mode {
+    let against = match (&facts.without_pre_copy, facts.touched_bytes_per_second) {
+        (Some(why), _) => Some(format!("it would be refused: {why}")),
+        (None, None) => Some("how fast it changes its memory is not known".into()),
+        (None, Some(changes)) if changes >= CHANGES * rate => Some(format!(
+            "it takes {:.1} MB/s of memory into use, and rounds become smaller only below half of what the link carries",
+            changes / 1e6
+        )),
+        _ => None,
+    };
+    if let Some(why) = against {
+        reasons.push(format!("not pre-copy: {why}"));
+        return Mode::Copy;
+    }
+    reasons.push(
+        "pre-copy sends its memory while it runs and stops it for what it changed since; nothing is lost if a host or the link fails"
+            .into(),
+    );
+    Mode::PreCopy
 }
 
 /// What speaks against post-copy although copy would take long; the last page comes after about
@@ -181,8 +214,10 @@ mod tests {
             processors: Some(0.5),
             touched_bytes_per_second: Some(4096.0),
             connections: Some(0),
+            tcp_established: false,
             without_copy: None,
             without_post_copy: None,
+            without_pre_copy: Some("no soft-dirty on a".into()),
         }
     }
 
@@ -263,6 +298,67 @@ mod tests {
             far(0.0),
             Mode::PostCopy,
             "40 ms on its way, but it hardly runs",
+        );
+    }
+
+    #[test]
+    fn connections_need_an_option() {
+        let option = "its connections need --tcp-established";
+        expect(|f| f.connections = Some(2), Mode::PostCopy, option);
+        for (connections, given) in [(Some(2), true), (Some(0), false), (None, false)] {
+            let mut facts = large();
+            (facts.connections, facts.tcp_established) = (connections, given);
+            let reasons = choose(facts).reasons.join("; ");
+            assert!(!reasons.contains(option), "{reasons}");
+        }
+    }
+
+    #[test]
+    fn pre_copy_is_chosen_where_the_pause_would_be_long_and_post_copy_is_ruled_out() {
+        // The last page would come after minutes.
+        let slow = |f: &mut ModeFacts| {
+            f.bytes_per_second = Some(1.25e6);
+            f.without_pre_copy = None;
+        };
+        expect(slow, Mode::PreCopy, "sends its memory while it runs");
+        let refused = |f: &mut ModeFacts| {
+            f.without_post_copy = Some("no userfaultfd on b".into());
+            f.without_pre_copy = None;
+        };
+        expect(refused, Mode::PreCopy, "not post-copy: it would be refused");
+        // Where post-copy or copy would do, it is not needed.
+        expect(|f| f.without_pre_copy = None, Mode::PostCopy, "over 5 s");
+        let small = |f: &mut ModeFacts| {
+            refused(f);
+            f.memory_bytes = Some(64 * MIB);
+        };
+        expect(small, Mode::Copy, "not over 5 s");
+    }
+
+    #[test]
+    fn pre_copy_is_not_chosen_where_rounds_would_not_become_smaller() {
+        let changes = |rate| {
+            move |f: &mut ModeFacts| {
+                f.bytes_per_second = Some(1.25e6);
+                f.without_pre_copy = None;
+                f.touched_bytes_per_second = rate;
+            }
+        };
+        expect(changes(Some(0.62e6)), Mode::PreCopy, "not post-copy");
+        expect(
+            changes(Some(0.63e6)),
+            Mode::Copy,
+            "not pre-copy: it takes 0.6 MB/s",
+        );
+        expect(
+            changes(None),
+            Mode::Copy,
+            "not pre-copy: how fast it changes its memory is not known",
+        );
+        expect(
+            |f| f.bytes_per_second = Some(1.25e6),
+            Mode::Copy,
+            "not pre-copy: it would be refused: no soft-dirty on a",
         );
     }
 
