@@ -166,6 +166,13 @@ impl Engine {
         self.asks(|_| None, Some(240))
     }
 
+    /// Whether starting a container leaves a process that keeps what whoever started it had open, for as long as the
+    /// container lives: Podman's conmon.
+    #[must_use]
+    pub fn start_leaves_a_process(&self) -> bool {
+        self.asks(|_| false, true)
+    }
+
     /// Writes an image to standard output such that its id is the same where it is loaded. `image` is what
     /// `image inspect` says: Podman keeps images in two forms and converts on the way out, unless told its own.
     #[must_use]

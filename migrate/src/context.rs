@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::event::{Event, Observer};
 use crate::journal::{Journal, Known, Reach};
 use crate::layout::Layout;
+use crate::report::DowntimeParts;
 use crate::rounds::PreCopy;
 use engine::{Container, Docker, Engine, Kind, Name};
 use host::Host;
@@ -139,6 +140,8 @@ pub(crate) struct Measured {
     /// Id of the container made on the destination.
     pub new_id: Option<Name>,
     pub wire: Option<WireBytes>,
+    /// Where the time went in which it stood still.
+    pub downtime: DowntimeParts,
     /// The rounds of mode pre-copy.
     pub pre_copy: Option<PreCopy>,
     /// Bytes of the phase that runs now.

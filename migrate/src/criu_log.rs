@@ -13,16 +13,18 @@ const LINES: usize = 6;
 /// gone by then.
 pub(crate) fn explain(side: &Side, id: &str, images: &str, mut failure: Failure) -> Failure {
     let mut paths: Vec<String> = named(&failure.what);
-    let root = &side.docker().root_dir;
-    let task = format!("containerd/daemon/io.containerd.runtime.v2.task/moby/{id}");
-    for log in [
-        "criu-dump.log",
-        "dump.log",
-        "restore.log",
-        "work/dump.log",
-        "work/restore.log",
-    ] {
-        paths.push(format!("{root}/{task}/{log}"));
+    if let Some(docker) = side.engine.docker() {
+        let root = &docker.root_dir;
+        let task = format!("containerd/daemon/io.containerd.runtime.v2.task/moby/{id}");
+        for log in [
+            "criu-dump.log",
+            "dump.log",
+            "restore.log",
+            "work/dump.log",
+            "work/restore.log",
+        ] {
+            paths.push(format!("{root}/{task}/{log}"));
+        }
     }
     let script = r#"images=$1; shift; for f in "$@" $(find "$images" -name '*.log' 2>/dev/null); do [ -s "$f" ] && { tail -c 65536 "$f"; exit; }; done"#;
     let mut cmd = Cmd::follows("sh").args(["-c", script, "sh", images]);

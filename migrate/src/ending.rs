@@ -23,6 +23,7 @@ pub(crate) fn blank(source: &str, destination: &str, options: &Options) -> Repor
         destination: destination.into(),
         phases: Vec::new(),
         downtime_seconds: None,
+        downtime_parts: None,
         total_seconds: 0.0,
         bytes_sent: None,
         bytes_received: None,
@@ -91,6 +92,10 @@ pub(crate) fn finish(
                 (Some(last), Some(first)) => Some(first.duration_since(last).as_secs_f64()),
                 _ => None,
             };
+            report.downtime_parts = report
+                .downtime_seconds
+                .map(|seconds| measured.downtime.of(seconds))
+                .filter(|parts| !parts.named().is_empty());
             report.state = format!("{} runs on {destination}", report.name);
             let options = &context.options;
             let kept = kept_options(

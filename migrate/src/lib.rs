@@ -39,6 +39,6 @@ pub use failure::{Failure, Kind};
 pub use journal::{Reach, Record, home as journal_home};
 pub use pipeline::run;
 pub use policy::{Choice, ModeFacts};
-pub use report::{FailureReport, Outcome, PhaseReport, PlannedCommand, Report};
+pub use report::{DowntimeParts, FailureReport, Outcome, PhaseReport, PlannedCommand, Report};
 pub use rounds::{PreCopy, Round, Stop};
 pub use undo::{Migration, State, Status, status, undo};

@@ -32,6 +32,64 @@ pub struct PhaseReport {
     pub bytes: Option<u64>,
 }
 
+/// Where the time of a downtime went, in seconds; what is not known is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, JsonSchema)]
+pub struct DowntimeParts {
+    /// Its network was locked and it was frozen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<f64>,
+    /// CRIU's dump; in mode post-copy, until its pages could be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dump: Option<f64>,
+    /// What was sent after the dump, and the words between the hosts and this machine: all that is none of the
+    /// others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire: Option<f64>,
+    /// CRIU's restore.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore: Option<f64>,
+    /// From then until the engine let it start: Docker attaches the network then, Podman did so before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<f64>,
+    /// From then until the engine said that it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<f64>,
+}
+
+impl DowntimeParts {
+    /// The parts of a downtime of so many seconds.
+    pub(crate) fn of(self, downtime: f64) -> Self {
+        let known = [
+            self.freeze,
+            self.dump,
+            self.restore,
+            self.network,
+            self.start,
+        ];
+        let known = known.into_iter().sum::<Option<f64>>();
+        DowntimeParts {
+            wire: known.map(|known| (downtime - known).max(0.0)),
+            ..self
+        }
+    }
+
+    /// Each by its name, in the order in which they come.
+    #[must_use]
+    pub fn named(&self) -> Vec<(&'static str, f64)> {
+        [
+            ("freeze", self.freeze),
+            ("dump", self.dump),
+            ("wire", self.wire),
+            ("restore", self.restore),
+            ("network", self.network),
+            ("start", self.start),
+        ]
+        .into_iter()
+        .filter_map(|(name, seconds)| Some((name, seconds?)))
+        .collect()
+    }
+}
+
 /// A command of a dry run's plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlannedCommand {
@@ -104,6 +162,9 @@ pub struct Report {
     /// From the last moment it was seen running on the source to the first on the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub downtime_seconds: Option<f64>,
+    /// Where that time went; none where nothing of it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downtime_parts: Option<DowntimeParts>,
     /// From the first look at the hosts to the end of the last phase.
     pub total_seconds: f64,
     /// Bytes sent towards the destination on the wire, encryption and framing included; none where
@@ -133,4 +194,33 @@ pub struct Report {
     pub next: Vec<String>,
     /// The exit code of the command line.
     pub exit_code: u8,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_other_part_of_a_downtime_is_the_wire() {
+        let measured = DowntimeParts {
+            freeze: Some(0.0625),
+            dump: Some(0.125),
+            wire: None,
+            restore: Some(0.25),
+            network: Some(0.0),
+            start: Some(0.03125),
+        };
+        let parts = measured.of(0.5).named();
+        assert_eq!(parts[2], ("wire", 0.03125));
+        assert_eq!(parts.iter().map(|(_, seconds)| seconds).sum::<f64>(), 0.5);
+        // Clocks are read one after the other.
+        assert_eq!(measured.of(0.4).wire, Some(0.0));
+        let unknown = DowntimeParts {
+            network: None,
+            ..measured
+        };
+        assert_eq!(unknown.of(0.5).wire, None);
+        let names: Vec<_> = unknown.named().iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["freeze", "dump", "restore", "start"]);
+    }
 }

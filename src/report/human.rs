@@ -211,9 +211,18 @@ fn table(report: &Report) {
     }
     if let Some(seconds) = report.downtime_seconds {
         out(&format!(
-            "  downtime {seconds:.3} s, total {:.3} s\n",
+            "  downtime {seconds:.3} s, total {:.3} s",
             report.total_seconds
         ));
+        if let Some(parts) = &report.downtime_parts {
+            let parts: Vec<_> = parts
+                .named()
+                .iter()
+                .map(|(name, seconds)| format!("{name} {seconds:.3}"))
+                .collect();
+            out(&format!("  of it {} s", parts.join(", ")));
+        }
+        out("");
     }
 }
 

@@ -81,7 +81,10 @@ fn end_source(context: &mut Context, volumes: &[Name]) -> Result<(), Failure> {
     let host = &context.source.host;
     // By its id: after an interrupted cleaning another may have its name.
     let id = context.source_id();
-    if ask::container(&**host, context.kind(), &id)?.is_some_and(|source| source.running()) {
+    // Of a frozen one Podman says that it does not run.
+    if ask::container(&**host, context.kind(), &id)?
+        .is_some_and(|source| source.running() || source.paused())
+    {
         if context.container.restart_policy() != "no" {
             host.text(&context.kind().set_restart_policy(&id, "no"))?;
         }

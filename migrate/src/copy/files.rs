@@ -2,12 +2,12 @@
 
 use super::flow::{Agent, PATIENCE, Shared, sent};
 use super::{binds, network, tcp};
-use crate::context::Context;
+use crate::context::{Context, Side};
 use crate::pipeline::{Doubt, Phase};
 use crate::prepare::Which;
 use crate::{Failure, ask, layout, leftover, random};
 use agent::{Event, Place, ReceiveJob, Rounds, SendJob, Serve, Token};
-use engine::Container;
+use engine::{Container, Name};
 use host::Cmd;
 use runtime::pending;
 use std::path::PathBuf;
@@ -296,7 +296,7 @@ fn receive_job(context: &Context, token: Token, binds: &[String]) -> Result<Rece
         trees,
         log: side.engine.log_file(&container).map(PathBuf::from),
         print_late: side.engine.owns_log_file(),
-        start: words(&context.kind().start(&id)),
+        start: words(&start(side, &id)),
         token,
         lazy_seconds: context
             .options
@@ -304,6 +304,19 @@ fn receive_job(context: &Context, token: Token, binds: &[String]) -> Result<Rece
             .then_some(context.options.link_timeout.as_secs()),
         rounds: context.options.mode.has_rounds(),
     })
+}
+
+/// The engine's start of the container. Whoever asks whether all that a migration started has ended must not
+/// wait for what stays under the container: it does not get the work folder's lock, which is descriptor 9.
+fn start(side: &Side, id: &Name) -> Cmd {
+    let start = side.engine.kind().start(id);
+    if !side.engine.start_leaves_a_process() {
+        return start;
+    }
+    let script = r#""$@" 9<&-; exit $?"#;
+    Cmd::changes("sh")
+        .args(["-c", script, "sh"])
+        .args(words(&start))
 }
 
 /// Waits until the engine has started the container as far as our runtime, which waits for the images.
@@ -337,6 +350,7 @@ impl Phase for Start {
         self.flow
             .lock()
             .hear(context, "start", PATIENCE, |event| *event == Event::Waiting)
+            .map(drop)
     }
 
     fn undo(&mut self, _: &mut Context) -> Result<(), Doubt> {

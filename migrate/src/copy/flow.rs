@@ -242,7 +242,7 @@ impl Flow {
                         )
                     })?;
                     match event {
-                        Event::Sent { bytes, wire } | Event::Round { bytes, wire, .. } => {
+                        Event::Sent { bytes, wire, .. } | Event::Round { bytes, wire, .. } => {
                             (self.carried, self.wire) = (bytes, wire);
                         }
                         Event::Moving { bytes, total } => {
@@ -316,14 +316,14 @@ impl Flow {
         }
     }
 
-    /// Waits until the destination's agent tells of this, which it may do without a sign for so long.
+    /// Waits until the destination's agent tells of this, which it may do without a sign for so long; what it tells.
     pub fn hear(
         &mut self,
         context: &Context,
         phase: &'static str,
         patience: Duration,
         wanted: fn(&Event) -> bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<Event, Failure> {
         let name = context.destination.name().to_owned();
         let mut signed = Instant::now();
         loop {
@@ -349,7 +349,7 @@ impl Flow {
             signed = Instant::now();
             match event {
                 Some(Event::Moving { .. }) => {}
-                Some(event) if wanted(&event) => return Ok(()),
+                Some(event) if wanted(&event) => return Ok(event),
                 Some(event) => {
                     return Err(Failure::failed(
                         &name,

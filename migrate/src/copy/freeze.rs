@@ -40,8 +40,13 @@ impl Phase for Freeze {
         let mut flow = self.flow.lock();
         context.measured.last_sign_on_source = Some(Instant::now());
         flow.tell_source(FREEZE)?;
-        flow.carry(context, "freeze", |event| *event == Event::Frozen)
-            .map(drop)
+        let told = flow.carry(context, "freeze", |event| {
+            matches!(event, Event::Frozen { .. })
+        })?;
+        if let Event::Frozen { seconds } = told {
+            context.measured.downtime.freeze = seconds;
+        }
+        Ok(())
     }
 
     fn undo(&mut self, context: &mut Context) -> Result<(), Doubt> {
@@ -128,13 +133,17 @@ impl Phase for Move {
         }
         let mut flow = self.flow.lock();
         let before = flow.carried();
-        flow.carry(context, "move", sent)
-            .and_then(|_| {
-                flow.hear(context, "move", PATIENCE, |event| {
-                    matches!(event, Event::Arrived { .. })
-                })
-            })
-            .map_err(|failure| explain(context, failure))?;
+        let told = flow.carry(context, "move", sent).and_then(|told| {
+            flow.hear(context, "move", PATIENCE, |event| {
+                matches!(event, Event::Arrived { .. })
+            })?;
+            Ok(told)
+        });
+        if let Event::Sent { dump_seconds, .. } =
+            told.map_err(|failure| explain(context, failure))?
+        {
+            context.measured.downtime.dump = dump_seconds;
+        }
         context.measured.phase_bytes = Some(flow.carried() - before);
         context.measured.wire = flow.wire();
         Ok(())
@@ -177,11 +186,17 @@ impl Phase for Restore {
         }
         let mut flow = self.flow.lock();
         let patience = PATIENCE + Duration::from_secs(context.memory / SLOWEST_RESTORE);
-        flow.hear(context, "restore", patience, |event| {
-            *event == Event::Started
-        })
-        .map_err(|failure| explain(context, failure))?;
+        let told = flow
+            .hear(context, "restore", patience, |event| {
+                matches!(event, Event::Started { .. })
+            })
+            .map_err(|failure| explain(context, failure))?;
         context.measured.first_sign_on_destination = Some(Instant::now());
+        if let Event::Started { took } = told {
+            let downtime = &mut context.measured.downtime;
+            (downtime.restore, downtime.network, downtime.start) =
+                (took.restore, took.network, took.start);
+        }
         Ok(())
     }
 

@@ -16,8 +16,8 @@ pub(super) struct Pages {
     flow: Shared,
     /// Since when it is under way.
     begun: Option<Instant>,
-    /// The destination's agent ended the container there.
-    ended: bool,
+    /// How it ended on the destination, if it is known that it did.
+    ended: Option<Ended>,
     left: Option<u64>,
 }
 
@@ -26,8 +26,29 @@ impl Pages {
         Pages {
             flow: flow.clone(),
             begun: None,
-            ended: false,
+            ended: None,
             left: None,
+        }
+    }
+
+    /// It may have ended while its memory came. One that was through is; of any other end a person must know.
+    fn runs(&mut self, context: &Context) -> Result<(), Failure> {
+        let side = &context.destination;
+        match ask::state(&*side.host, context.kind(), &context.new_id()) {
+            Ok(state) if !state.running && state.exit_code != 0 => {
+                self.ended = Some(Ended::With(state.exit_code));
+                Err(Failure::failed(
+                    side.name(),
+                    format!(
+                        "{} ended on {} with exit code {} while its memory came",
+                        context.new_name,
+                        side.name(),
+                        state.exit_code
+                    ),
+                ))
+            }
+            // An engine that does not answer has ended nothing.
+            _ => Ok(()),
         }
     }
 
@@ -52,7 +73,7 @@ impl Pages {
                     return Ok(());
                 }
                 Event::Lost { why, ended } => {
-                    self.ended = ended;
+                    self.ended = ended.then_some(Ended::ByAgent);
                     return Err(Failure::failed(context.destination.name(), why));
                 }
                 _ => {}
@@ -74,6 +95,15 @@ impl Pages {
     }
 }
 
+/// How a container ended on the destination before its move was complete.
+#[derive(Clone, Copy)]
+enum Ended {
+    /// The agent there ended it, whose pages could not come any more.
+    ByAgent,
+    /// By itself, or somebody else ended it, with this exit code.
+    With(i64),
+}
+
 impl Phase for Pages {
     fn name(&self) -> &'static str {
         "pages"
@@ -93,6 +123,7 @@ impl Phase for Pages {
         }
         self.begun = Some(Instant::now());
         self.hear(context)?;
+        self.runs(context)?;
         if context.is_interrupted() {
             context.warn(
                 "interrupted after the container had gone on: that could not be taken back, so its move was completed",
@@ -118,7 +149,7 @@ impl Phase for Pages {
 }
 
 /// What a person must know and type where the container had gone on and lost part of its memory.
-fn doubt(context: &Context, ended: bool, left: Option<u64>) -> Doubt {
+fn doubt(context: &Context, ended: Option<Ended>, left: Option<u64>) -> Doubt {
     let (name, source, destination) = (
         context.name.as_str(),
         context.source.name(),
@@ -132,19 +163,19 @@ fn doubt(context: &Context, ended: bool, left: Option<u64>) -> Doubt {
         || "part of its memory".to_owned(),
         |left| format!("{left} pages of its memory"),
     );
-    let there = if ended {
-        format!(
-            "it was ended there after {ran:.1} s, before anything could go wrong with what it had"
-        )
-    } else {
-        format!(
-            "whether it was ended there is not known; without those pages it cannot go on, and {destination} ends it once it has not reached {source} for {} s",
+    let there = match ended {
+        Some(Ended::With(code)) => format!("it ended there with exit code {code}"),
+        Some(Ended::ByAgent) => format!(
+            "{left} could not be fetched: it was ended there after {ran:.1} s, before anything could go wrong with what it had"
+        ),
+        None => format!(
+            "{left} could not be fetched: whether it was ended there is not known; without those pages it cannot go on, and {destination} ends it once it has not reached {source} for {} s",
             context.options.link_timeout.as_secs()
-        )
+        ),
     };
     Doubt {
         what: format!(
-            "{name} had gone on on {destination}, and {left} could not be fetched: {there}. On {source} it stands frozen, whole, as it was when it was frozen. Lost is what it kept in memory on {destination} since then; not lost are the files and the log that it wrote there, which its stopped container on {destination} has. Whether it may go on on {source}, where it knows nothing of what it told others since, is for you to decide"
+            "{name} had gone on on {destination}, and {there}. On {source} it stands frozen, whole, as it was when it was frozen. Lost is what it kept in memory on {destination} since then; not lost are the files and the log that it wrote there, which its stopped container on {destination} has. Whether it may go on on {source}, where it knows nothing of what it told others since, is for you to decide"
         ),
         fix: vec![
             format!(
@@ -196,6 +227,6 @@ pub(crate) fn went_through(context: &Context) -> Result<bool, Doubt> {
         Ok(state) if has_all && state.running => Ok(true),
         // It never ran there: it can go on here.
         Ok(state) if !state.started => Ok(false),
-        _ => Err(doubt(context, false, None)),
+        _ => Err(doubt(context, None, None)),
     }
 }
