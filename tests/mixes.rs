@@ -1,4 +1,4 @@
-//! Mode copy between engines of different versions, and between Podmans.
+//! Modes copy and post-copy between engines of different versions, and between Podmans.
 
 mod support;
 
@@ -103,7 +103,7 @@ fn is_ours(path: &str) -> bool {
 }
 
 /// Moves it along the hosts; on each it goes on, with all its files, and its configuration is what it was.
-fn tour(name: &str, hosts: &[&str]) {
+fn tour(name: &str, mode: &str, hosts: &[&str]) {
     let Some((_turn, lab)) = lab() else { return };
     prepare(lab, hosts, name);
     start(lab, hosts[0], name);
@@ -115,7 +115,7 @@ fn tour(name: &str, hosts: &[&str]) {
             files.contains("/anon/sub/f") && !files.contains("/bin/wget"),
             "{files}"
         );
-        lab.run(&["migrate", name, "--from", from, "--to", to])
+        lab.run(&["migrate", name, "--from", from, "--to", to, "--mode", mode])
             .expect(0);
         counts(lab, to, name);
         let (after, there) = (inspect(lab, to, name), list(to));
@@ -159,14 +159,81 @@ fn tour(name: &str, hosts: &[&str]) {
     prepare(lab, hosts, name);
 }
 
+/// Moves 48 MiB that follow their process along the hosts; all of them are what they were.
+fn pages(name: &str, hosts: &[&str]) {
+    let Some((_turn, lab)) = lab() else { return };
+    for host in hosts {
+        lab.sh(host, &format!("{} rm -f {name}", program(host)));
+    }
+    engine(
+        lab,
+        hosts[0],
+        &format!("run -d --name {name} busybox hog 48"),
+    );
+    let logs = |host: &str, word: &str| {
+        let script = format!(
+            "until {engine} logs {name} | grep -E '{word}|corrupt'; do {engine} inspect -f '{{{{.State.Running}}}}' {name} | grep -q true || exit 1; sleep 0.1; done",
+            engine = program(host)
+        );
+        lab.ok(host, &script)
+    };
+    logs(hosts[0], ".");
+    for pair in hosts.windows(2) {
+        lab.run(&[
+            "migrate",
+            name,
+            "--from",
+            pair[0],
+            "--to",
+            pair[1],
+            "--mode",
+            "post-copy",
+        ])
+        .expect(0);
+    }
+    let last = hosts[hosts.len() - 1];
+    engine(lab, last, &format!("kill -s USR1 {name}"));
+    assert_eq!(logs(last, "checked"), "checked 12288 pages");
+    engine(lab, last, &format!("rm -f {name}"));
+}
+
 #[test]
 fn between_docker_26_and_28_in_any_mix() {
-    tour("dockers", &["a", "b", "c", "a"]);
+    tour("dockers", "copy", &["a", "b", "c", "a"]);
+}
+
+#[test]
+fn with_pages_that_follow_between_docker_26_and_28_in_any_mix() {
+    tour("lazy", "post-copy", &["a", "b", "c", "a"]);
+    pages("lazypages", &["a", "b", "c", "a"]);
 }
 
 #[test]
 fn between_podmans() {
-    tour("podmans", &["d", "e", "d"]);
+    tour("podmans", "copy", &["d", "e", "d"]);
+}
+
+#[test]
+fn a_source_that_is_kept_has_ended() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "kept";
+    for host in ["d", "e"] {
+        lab.sh(host, &format!("podman rm -f {name}"));
+    }
+    let counter = "busybox sh -c 'i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.05; done'";
+    engine(lab, "d", &format!("run -d --name {name} {counter}"));
+    lab.run(&["migrate", name, "--from", "d", "--to", "e", "--keep-source"])
+        .expect(0);
+    counts(lab, "e", name);
+    let state = engine(
+        lab,
+        "d",
+        &format!("inspect -f '{{{{.State.Status}}}}' {name}"),
+    );
+    assert_eq!(state, "exited");
+    for host in ["d", "e"] {
+        engine(lab, host, &format!("rm -f {name}"));
+    }
 }
 
 #[test]
@@ -195,13 +262,6 @@ fn what_cannot_be_moved_is_refused_and_left_alone() {
             "e",
             "tarball",
             "mode tarball is a workflow of Docker",
-        ),
-        (
-            "ours",
-            "d",
-            "e",
-            "post-copy",
-            "mode post-copy works with Docker only",
         ),
         (
             "ours",

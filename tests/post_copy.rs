@@ -7,12 +7,24 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use support::copy::{disturbed_in, interrupt};
 use support::{Lab, fits_schema, in_order};
 
+with_each_engine! {
+    memory_follows_and_is_what_it_was
+    until_it_goes_on_there_ctrl_c_takes_everything_back
+    a_link_that_comes_back_in_time_is_survived_and_ctrl_c_is_too_late
+    a_counter_with_a_bind_mount_counts_on_in_order
+}
+
 /// One test at a time: they cut the link between the hosts.
-fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
+fn lab(engine: &str) -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
     static TURN: Mutex<()> = Mutex::new(());
-    static LAB: OnceLock<Option<Lab>> = OnceLock::new();
+    static DOCKER: OnceLock<Option<Lab>> = OnceLock::new();
+    static PODMAN: OnceLock<Option<Lab>> = OnceLock::new();
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = LAB.get_or_init(|| Lab::up("post", "10.99.0.0/24", "docker-26"));
+    let lab = if engine == "podman" {
+        PODMAN.get_or_init(|| Lab::up("postp", "10.118.0.0/24", engine))
+    } else {
+        DOCKER.get_or_init(|| Lab::up("post", "10.99.0.0/24", engine))
+    };
     Some((turn, lab.as_ref()?))
 }
 
@@ -21,10 +33,11 @@ const MODE: [&str; 2] = ["--mode", "post-copy"];
 /// A process with so many MiB that watches over its own pages, and has made them all.
 fn hog(lab: &Lab, name: &str, mib: u32) {
     lab.forget(name);
+    let engine = lab.program;
     lab.ok(
         "a",
         &format!(
-            "docker run -d --name {name} busybox hog {mib} >/dev/null; until docker logs {name} | grep -q .; do sleep 0.1; done"
+            "{engine} run -d --name {name} busybox hog {mib} >/dev/null; until {engine} logs {name} | grep -q .; do sleep 0.1; done"
         ),
     );
 }
@@ -32,10 +45,11 @@ fn hog(lab: &Lab, name: &str, mib: u32) {
 /// All its pages are what they were.
 #[track_caller]
 fn whole(lab: &Lab, host: &str, name: &str, mib: u32) {
+    let engine = lab.program;
     let said = lab.ok(
         host,
         &format!(
-            "docker kill -s USR1 {name} >/dev/null; until docker logs {name} | grep -E 'checked|corrupt'; do docker inspect -f '{{{{.State.Running}}}}' {name} | grep -q true || exit 1; sleep 0.1; done"
+            "{engine} kill -s USR1 {name} >/dev/null; until {engine} logs {name} | grep -E 'checked|corrupt'; do {engine} inspect -f '{{{{.State.Running}}}}' {name} | grep -q true || exit 1; sleep 0.1; done"
         ),
     );
     assert_eq!(said, format!("checked {} pages", u64::from(mib) * 256));
@@ -50,9 +64,10 @@ fn quiet(lab: &Lab) {
     }
 }
 
-#[test]
-fn memory_follows_and_is_what_it_was() {
-    let Some((_turn, lab)) = lab() else { return };
+fn memory_follows_and_is_what_it_was(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
     let name = "follows";
     hog(lab, name, 96);
     for (from, to) in [("a", "b"), ("b", "a")] {
@@ -61,13 +76,26 @@ fn memory_follows_and_is_what_it_was() {
         let report = lab.run(&args).expect(0).json();
         fits_schema(&report, "migrate");
         assert_eq!(report["mode"], "post-copy");
+        // Where the time of the downtime went is all known, and adds up to it.
+        let parts = &report["downtime_parts"];
+        let sum: f64 = ["freeze", "dump", "wire", "restore", "network", "start"]
+            .iter()
+            .map(|part| {
+                parts[part]
+                    .as_f64()
+                    .unwrap_or_else(|| panic!("{part}: {report:#}"))
+            })
+            .sum();
+        let downtime = report["downtime_seconds"].as_f64().unwrap();
+        assert!((sum - downtime).abs() < 1e-6, "{report:#}");
         let phases = report["phases"].as_array().unwrap();
         let pages = phases
             .iter()
             .find(|phase| phase["name"] == "pages")
             .unwrap();
         assert!(pages["bytes"].as_u64().unwrap() > 90 << 20, "{pages}");
-        assert_ne!(lab.sh(from, &format!("docker inspect {name}")).code, 0);
+        let gone = lab.sh(from, &format!("{} inspect {name}", lab.program));
+        assert_ne!(gone.code, 0);
         lab.nothing_left(name);
     }
     whole(lab, "a", name, 96);
@@ -75,9 +103,10 @@ fn memory_follows_and_is_what_it_was() {
     lab.forget(name);
 }
 
-#[test]
-fn until_it_goes_on_there_ctrl_c_takes_everything_back() {
-    let Some((_turn, lab)) = lab() else { return };
+fn until_it_goes_on_there_ctrl_c_takes_everything_back(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
     let name = "early";
     lab.counter(name, "0.05", "-v /data");
     for phase in ["start", "freeze", "move", "restore"] {
@@ -92,7 +121,7 @@ fn until_it_goes_on_there_ctrl_c_takes_everything_back() {
 
 /// Cuts the link between the two hosts for some seconds.
 fn cut(lab: &Lab, seconds: &str) {
-    let peer = "10.99.0.2";
+    let peer = lab.address("a");
     lab.ok(
         "b",
         &format!(
@@ -101,9 +130,10 @@ fn cut(lab: &Lab, seconds: &str) {
     );
 }
 
-#[test]
-fn a_link_that_comes_back_in_time_is_survived_and_ctrl_c_is_too_late() {
-    let Some((_turn, lab)) = lab() else { return };
+fn a_link_that_comes_back_in_time_is_survived_and_ctrl_c_is_too_late(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
     let name = "cut";
     // Slow enough that pages are still under way when the link is cut.
     let slow = "tc qdisc replace dev eth0 root tbf rate 300mbit burst 256kb latency 100ms";
@@ -124,9 +154,10 @@ fn a_link_that_comes_back_in_time_is_survived_and_ctrl_c_is_too_late() {
     lab.forget(name);
 }
 
-#[test]
-fn a_counter_with_a_bind_mount_counts_on_in_order() {
-    let Some((_turn, lab)) = lab() else { return };
+fn a_counter_with_a_bind_mount_counts_on_in_order(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
     let name = "counts";
     lab.ok("b", "rm -rf /srv/bound");
     lab.ok("a", "mkdir -p /srv/bound; echo bound > /srv/bound/f");
@@ -139,7 +170,8 @@ fn a_counter_with_a_bind_mount_counts_on_in_order() {
     lab.ok(
         "b",
         &format!(
-            "until [ $(docker logs {name} | wc -l) -ge {} ]; do sleep 0.1; done",
+            "until [ $({} logs {name} | wc -l) -ge {} ]; do sleep 0.1; done",
+            lab.program,
             before + 5
         ),
     );

@@ -4,20 +4,33 @@
 
 mod support;
 
-use serde_json::Value;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use support::copy::{
-    Before, copy, disturbed_in, fresh, kill, killed_in, killing, migrated, rolled_back, undo, whole,
+    Before, copy, disturbed_in, fresh, kill, killed_in, killing, migrated, undo, whole,
 };
+use support::pages::{frozen, given_up, large, rate, settle, sever, sum};
 use support::{Lab, Ran};
 
+with_each_engine! {
+    whoever_is_killed_before_it_goes_on_there_it_goes_on_at_the_source
+    an_agent_is_killed_at_each_phase_on_either_host
+    whoever_is_killed_while_pages_come_it_runs_nowhere_with_pages_that_are_not_its_own
+    transship_itself_is_killed_at_each_phase_and_undo_ends_it_well
+    a_link_that_is_cut_for_good_while_pages_come
+    a_link_that_is_away_for_a_minute_is_survived_where_that_was_allowed
+}
+
 /// The hosts are broken and mended by one test at a time; each begins with whole ones.
-fn lab() -> Option<(MutexGuard<'static, ()>, Lab)> {
+fn lab(engine: &str) -> Option<(MutexGuard<'static, ()>, Lab)> {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = Lab::up("pcf", "10.117.0.0/24", "docker-26")?;
+    let lab = if engine == "podman" {
+        Lab::up("postp", "10.118.0.0/24", engine)?
+    } else {
+        Lab::up("pcf", "10.117.0.0/24", engine)?
+    };
     rate(&lab, false);
     sever(&lab, false);
     // One of them may have failed half-way.
@@ -33,109 +46,16 @@ const NAMES: [&str; 6] = ["early", "agents", "late", "gone", "cut", "minute"];
 /// Links are given up soon.
 const MODE: [&str; 4] = ["--mode", "post-copy", "--link-timeout", "5"];
 
-/// Makes what leaves the source slow, so that its memory is some ten seconds on the way; or quick again.
-fn rate(lab: &Lab, slow: bool) {
-    let script = if slow {
-        "tc qdisc replace dev eth0 root tbf rate 60mbit burst 256kb latency 100ms"
-    } else {
-        "tc qdisc del dev eth0 root 2>/dev/null; true"
-    };
-    lab.ok("a", script);
-}
-
-/// Cuts the link between the two hosts, not that to us; or mends it.
-fn sever(lab: &Lab, cut: bool) {
-    let script = if cut {
-        "nft add table ip cut; nft 'add chain ip cut c { type filter hook input priority -500; }'; nft add rule ip cut c ip saddr 10.117.0.2 drop"
-    } else {
-        "nft delete table ip cut 2>/dev/null; true"
-    };
-    lab.ok("b", script);
-}
-
-/// A counter whose shell holds 64 MiB that are not alike, and forks for each number.
-fn large(lab: &Lab, name: &str) {
-    let count = r#"big=$(head -c 48m /dev/urandom | base64); trap "printf %s \"\$big\" | md5sum > /sum.new; mv /sum.new /sum" USR1; i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.05; done"#;
-    lab.ok(
-        "a",
-        &format!(
-            "docker run -d --name {name} busybox sh -c '{count}' >/dev/null; until [ $(docker logs {name} | wc -l) -ge 2 ]; do sleep 0.1; done"
-        ),
-    );
-}
-
-/// The sum of what that shell holds.
-fn sum(lab: &Lab, host: &str, name: &str) -> String {
-    let script = format!(
-        "docker exec {name} rm -f /sum; docker kill -s USR1 {name} >/dev/null; for i in $(seq 300); do docker exec {name} cat /sum 2>/dev/null && exit; sleep 0.1; done; exit 1"
-    );
-    lab.ok(host, &script)
-}
-
 fn post_copy(lab: &Lab, name: &str) -> Ran {
     let mut args = vec!["migrate", name, "--from", "a", "--to", "b", "--json"];
     args.extend(MODE);
     lab.run(&args)
 }
 
-/// However it ended: it runs on exactly one host, and at the end on a again.
-#[track_caller]
-fn settle(lab: &Lab, name: &str, ran: &Ran, before: &mut Before, what: &str) {
-    match ran.code {
-        0 => {
-            migrated(lab, name, "a", "b", before);
-            copy(lab, name, "b", "a", &[]).expect(0);
-            // It is another container now.
-            *before = Before::of(lab);
-        }
-        6 => rolled_back(lab, name, ran, before, what),
-        7 => {
-            given_up(&ran.json(), what);
-            undo(lab, name).expect(0);
-            whole(lab, name, "a", before);
-        }
-        other => panic!("{what}: {other}: {ran:?}"),
-    }
-}
-
-/// The report names what is lost and what is not.
-#[track_caller]
-fn given_up(report: &Value, what: &str) {
-    assert_eq!(report["outcome"], "in-doubt", "{what}: {report:#}");
-    let state = report["state"].as_str().unwrap();
-    for word in [
-        "could not be fetched",
-        "stands frozen, whole",
-        "Lost is",
-        "not lost are",
-    ] {
-        assert!(state.contains(word), "{what}: no `{word}`: {state}");
-    }
-    assert!(
-        report["next"].to_string().contains("migrate undo"),
-        "{what}"
-    );
-}
-
-/// The source stands frozen, and nothing of the container runs on the destination.
-#[track_caller]
-fn frozen(lab: &Lab, name: &str, what: &str) {
-    let state = |host: &str| {
-        let script =
-            format!("docker inspect -f '{{{{.State.Running}}}} {{{{.State.Paused}}}}' {name}");
-        lab.ok(host, &script)
+fn whoever_is_killed_before_it_goes_on_there_it_goes_on_at_the_source(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
     };
-    assert_eq!(state("a"), "true true", "{what}");
-    let ended = "for i in $(seq 100); do [ $(docker inspect -f '{{.State.Running}}' NAME) = false ] && exit; sleep 0.1; done; exit 1";
-    lab.ok("b", &ended.replace("NAME", name));
-    let before = lab.numbers("a", name).len();
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(lab.numbers("a", name).len(), before, "{what}: it goes on");
-}
-
-#[test]
-fn whoever_is_killed_before_it_goes_on_there_it_goes_on_at_the_source() {
-    let Some((_turn, lab)) = lab() else { return };
     let name = "early";
     lab.counter(name, "0.05", "-v earlydata:/data");
     let mut before = Before::of(&lab);
@@ -155,9 +75,10 @@ fn whoever_is_killed_before_it_goes_on_there_it_goes_on_at_the_source() {
     fresh(&lab, name);
 }
 
-#[test]
-fn an_agent_is_killed_at_each_phase_on_either_host() {
-    let Some((_turn, lab)) = lab() else { return };
+fn an_agent_is_killed_at_each_phase_on_either_host(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
     let name = "agents";
     lab.counter(name, "0.05", "");
     let mut before = Before::of(&lab);
@@ -177,9 +98,12 @@ fn an_agent_is_killed_at_each_phase_on_either_host() {
     fresh(&lab, name);
 }
 
-#[test]
-fn whoever_is_killed_while_pages_come_it_runs_nowhere_with_pages_that_are_not_its_own() {
-    let Some((_turn, lab)) = lab() else { return };
+fn whoever_is_killed_while_pages_come_it_runs_nowhere_with_pages_that_are_not_its_own(
+    engine: &str,
+) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
     let name = "late";
     large(&lab, name);
     let is = sum(&lab, "a", name);
@@ -214,9 +138,10 @@ fn whoever_is_killed_while_pages_come_it_runs_nowhere_with_pages_that_are_not_it
     fresh(&lab, name);
 }
 
-#[test]
-fn transship_itself_is_killed_at_each_phase_and_undo_ends_it_well() {
-    let Some((_turn, lab)) = lab() else { return };
+fn transship_itself_is_killed_at_each_phase_and_undo_ends_it_well(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
     let name = "gone";
     large(&lab, name);
     let is = sum(&lab, "a", name);
@@ -247,9 +172,10 @@ fn transship_itself_is_killed_at_each_phase_and_undo_ends_it_well() {
     fresh(&lab, name);
 }
 
-#[test]
-fn a_link_that_is_cut_for_good_while_pages_come() {
-    let Some((_turn, lab)) = lab() else { return };
+fn a_link_that_is_cut_for_good_while_pages_come(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
     let name = "cut";
     large(&lab, name);
     let is = sum(&lab, "a", name);
@@ -272,8 +198,9 @@ fn a_link_that_is_cut_for_good_while_pages_come() {
     sever(&lab, false);
     // The destination cannot be reached by anybody.
     let down = |what: &str| {
+        let link = format!("ts-{}-b", lab.name);
         let status = Command::new("ip")
-            .args(["link", "set", "ts-pcf-b", what])
+            .args(["link", "set", &link, what])
             .status();
         assert!(status.unwrap().success());
     };
@@ -288,9 +215,10 @@ fn a_link_that_is_cut_for_good_while_pages_come() {
     fresh(&lab, name);
 }
 
-#[test]
-fn a_link_that_is_away_for_a_minute_is_survived_where_that_was_allowed() {
-    let Some((_turn, lab)) = lab() else { return };
+fn a_link_that_is_away_for_a_minute_is_survived_where_that_was_allowed(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
     let name = "minute";
     large(&lab, name);
     let is = sum(&lab, "a", name);

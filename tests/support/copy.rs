@@ -5,6 +5,19 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
+/// Makes a test of each of these functions for Docker and for Podman.
+#[macro_export]
+macro_rules! with_each_engine {
+    ($($test:ident)*) => {
+        mod docker {
+            $(#[test] fn $test() { super::$test("docker-26") })*
+        }
+        mod podman {
+            $(#[test] fn $test() { super::$test("podman") })*
+        }
+    };
+}
+
 pub fn copy(lab: &Lab, name: &str, from: &str, to: &str, more: &[&str]) -> Ran {
     let mut args = vec![
         "migrate", name, "--from", from, "--to", to, "--mode", "copy",
@@ -17,13 +30,17 @@ pub fn copy(lab: &Lab, name: &str, from: &str, to: &str, more: &[&str]) -> Ran {
 #[track_caller]
 pub fn clean(lab: &Lab, name: &str) {
     lab.nothing_left(name);
+    let engine = lab.program;
     for host in ["a", "b"] {
         lab.ok(host, "! grep transship/migrate /proc/mounts");
         let pending = lab.ok(host, "ls /run/transship/restore 2>/dev/null; true");
-        let ids = lab.ok(host, "docker ps -aq --no-trunc --filter name=never");
+        let ids = lab.ok(
+            host,
+            &format!("{engine} ps -aq --no-trunc --filter name=never"),
+        );
         assert_eq!(pending, ids, "pending on {host}");
         let script = format!(
-            "pid=$(docker inspect -f '{{{{.State.Pid}}}}' {name} 2>/dev/null) && [ $pid != 0 ] && nsenter -t $pid -n nft list tables; true"
+            "pid=$({engine} inspect -f '{{{{.State.Pid}}}}' {name} 2>/dev/null) && [ $pid != 0 ] && nsenter -t $pid -n nft list tables; true"
         );
         let tables = lab.ok(host, &script);
         assert!(
@@ -41,7 +58,8 @@ pub fn counts(lab: &Lab, host: &str, name: &str) {
     lab.ok(
         host,
         &format!(
-            "until [ $(docker logs {name} | wc -l) -ge {} ]; do sleep 0.1; done",
+            "until [ $({} logs {name} | wc -l) -ge {} ]; do sleep 0.1; done",
+            lab.program,
             before.len() + 2
         ),
     );
@@ -153,11 +171,11 @@ pub struct Before {
 
 /// Processes of ours and of the engine's tools, mounts, folders, firewall rules, containers, volumes.
 const THERE: &str = r"
-ps -eo comm= | grep -E '^(transship|runc|criu|docker|containerd-shim|flock|nsenter|tar)' | grep -v '^dockerd' | sort
+ps -eo comm= | grep -E '^(transship|runc|criu|docker|containerd-shim|podman|conmon|flock|nsenter|tar)' | grep -v '^dockerd' | sort
 awk '{print $1, $3}' /proc/mounts | sort | uniq -c
 ls -A /var/lib/transship/migrate /run/transship/restore /var/lib/transship/moved 2>/dev/null
 nft list ruleset 2>/dev/null | grep transship
-docker ps -aq --no-trunc | sort; docker volume ls -q | sort
+ENGINE ps -aq --no-trunc | sort; ENGINE volume ls -q | sort
 true";
 
 impl Before {
@@ -171,7 +189,12 @@ impl Before {
 fn there(lab: &Lab, host: &str) -> String {
     // Twice migrated hosts have the folders, empty; the first time they are not there.
     lab.ok(host, "mkdir -p -m 0700 /var/lib/transship/migrate /run/transship /run/transship/restore /var/lib/transship/moved");
-    lab.ok(host, THERE)
+    // Podman tidies up behind an ended container, by itself.
+    let at_rest = "for i in $(seq 100); do [ $(pgrep -xc conmon) = $(podman ps -q | wc -l) ] && ! pgrep -x podman && exit; sleep 0.1; done; true";
+    if lab.program == "podman" {
+        lab.ok(host, at_rest);
+    }
+    lab.ok(host, &THERE.replace("ENGINE", lab.program))
 }
 
 /// The container runs on `host`, alone, went on without a gap, and both hosts are as they were.
@@ -197,7 +220,10 @@ fn runs_alone(lab: &Lab, name: &str, host: &str) {
     let state = |host: &str| {
         let ran = lab.sh(
             host,
-            &format!("docker inspect -f '{{{{.State.Running}}}} {{{{.State.Paused}}}}' {name}"),
+            &format!(
+                "{} inspect -f '{{{{.State.Running}}}} {{{{.State.Paused}}}}' {name}",
+                lab.program
+            ),
         );
         ran.stdout.trim().to_owned()
     };
@@ -217,7 +243,11 @@ pub fn migrated(lab: &Lab, name: &str, from: &str, to: &str, before: &Before) {
     // Processes of the container itself moved too: the sum over both hosts stays.
     let count = |text: &str| {
         text.lines()
-            .filter(|line| line.starts_with("containerd-shim") || line.starts_with("transship"))
+            .filter(|line| {
+                ["containerd-shim", "conmon", "transship"]
+                    .iter()
+                    .any(|ours| line.starts_with(ours))
+            })
             .count()
     };
     let now: usize = [from, to].iter().map(|host| count(&there(lab, host))).sum();
@@ -294,7 +324,7 @@ pub fn fresh(lab: &Lab, name: &str) {
     for host in ["a", "b"] {
         lab.ok(
             host,
-            &format!("docker volume rm -f {name}data; rm -rf /var/lib/transship/moved/{name}data /run/transship/restore/*"),
+            &format!("{} volume rm -f {name}data; rm -rf /var/lib/transship/moved/{name}data /run/transship/restore/*", lab.program),
         );
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod copy;
+pub mod pages;
 
 use serde_json::Value;
 use std::path::PathBuf;
@@ -63,6 +64,8 @@ pub fn transship() -> Command {
 /// A lab of its own name and range of addresses; hosts `a` and `b`.
 pub struct Lab {
     pub name: &'static str,
+    /// The command line of its hosts' engine; that of the first one's, where they differ.
+    pub program: &'static str,
 }
 
 impl Lab {
@@ -95,7 +98,15 @@ impl Lab {
             return None;
         }
         ran.expect(0);
-        Some(Lab { name })
+        let podman = engines.starts_with("podman");
+        let program = if podman { "podman" } else { "docker" };
+        Some(Lab { name, program })
+    }
+
+    /// The address at which its hosts reach a host.
+    pub fn address(&self, host: &str) -> String {
+        let script = r"ip -4 -o addr show dev eth0 | sed 's/.*inet \([0-9.]*\).*/\1/'";
+        self.ok(host, script)
     }
 
     pub fn ssh_config(&self) -> PathBuf {
@@ -145,22 +156,24 @@ impl Lab {
     /// Starts the thesis's counter, a number every `every` seconds, and waits for its first lines.
     pub fn counter(&self, name: &str, every: &str, options: &str) {
         self.forget(name);
+        let engine = self.program;
         self.ok(
             "a",
             &format!(
-                "docker run -d --name {name} {options} busybox /bin/sh -c \
+                "{engine} run -d --name {name} {options} busybox /bin/sh -c \
                  'i=0; while true; do echo $i; i=$(expr $i + 1); sleep {every}; done' && \
-                 until [ $(docker logs {name} | wc -l) -ge 2 ]; do sleep 0.1; done"
+                 until [ $({engine} logs {name} | wc -l) -ge 2 ]; do sleep 0.1; done"
             ),
         );
     }
 
     /// Removes all that an earlier run of a test may have left.
     pub fn forget(&self, name: &str) {
+        let engine = self.program;
         for host in ["a", "b"] {
             self.sh(
                 host,
-                &format!("docker rm -f {name} >/dev/null 2>&1; umount -q /var/lib/transship/migrate/{name}/images; rm -rf /var/lib/transship/migrate/{name} /var/lib/transship/logs/{name}-*"),
+                &format!("{engine} rm -f {name} >/dev/null 2>&1; umount -q /var/lib/transship/migrate/{name}/images; rm -rf /var/lib/transship/migrate/{name} /var/lib/transship/logs/{name}-*"),
             );
         }
     }
@@ -178,29 +191,30 @@ for i in $(seq 100); do [ "$(docker info -f '{{.LiveRestoreEnabled}}')" = ON ] &
 
     /// The numbers that a counter printed on a host.
     pub fn numbers(&self, host: &str, name: &str) -> Vec<u64> {
-        numbers(&self.ok(host, &format!("docker logs {name} 2>&1")))
+        numbers(&self.ok(host, &format!("{} logs {name} 2>&1", self.program)))
     }
 
     /// The container runs on `a` and went on without a gap; nothing of it is on `b`, nothing of the
     /// migration on either.
     #[track_caller]
     pub fn is_as_before(&self, name: &str) {
+        let engine = self.program;
         let state = self.ok(
             "a",
-            &format!("docker inspect -f '{{{{.State.Running}}}} {{{{.State.Paused}}}}' {name}"),
+            &format!("{engine} inspect -f '{{{{.State.Running}}}} {{{{.State.Paused}}}}' {name}"),
         );
         assert_eq!(state, "true false");
         let before = self.numbers("a", name);
         self.ok(
             "a",
             &format!(
-                "until [ $(docker logs {name} | wc -l) -ge {} ]; do sleep 0.1; done",
+                "until [ $({engine} logs {name} | wc -l) -ge {} ]; do sleep 0.1; done",
                 before.len() + 2
             ),
         );
         in_order(&self.numbers("a", name), 0);
         assert_ne!(
-            self.sh("b", &format!("docker inspect {name}")).code,
+            self.sh("b", &format!("{engine} inspect {name}")).code,
             0,
             "{name} is on b"
         );

@@ -1,0 +1,175 @@
+//! What goes wrong around the two hosts in mode post-copy: links, connections of SSH, daemons and shims. Exactly one
+//! copy of the container runs, with every number of its counter once and with memory that is its own.
+
+mod support;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use support::Lab;
+use support::copy::{Before, copy, disturbed_in, fresh, kill, migrated, undo, whole};
+use support::pages::{large, rate, settle, sever, sum};
+
+with_each_engine! {
+    connections_of_ssh_that_end_while_pages_come
+}
+
+/// The hosts are broken and mended by one test at a time; each begins with whole ones.
+fn lab(engine: &str) -> Option<(MutexGuard<'static, ()>, Lab)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = up(engine)?;
+    rate(&lab, false);
+    sever(&lab, false);
+    for name in ["before", "ssh", "daemon", "shim"] {
+        fresh(&lab, name);
+    }
+    Some((turn, lab))
+}
+
+fn up(engine: &str) -> Option<Lab> {
+    if engine == "podman" {
+        Lab::up("postp", "10.118.0.0/24", engine)
+    } else {
+        Lab::up("pcf", "10.117.0.0/24", engine)
+    }
+}
+
+/// Links are given up soon.
+const MODE: [&str; 4] = ["--mode", "post-copy", "--link-timeout", "5"];
+
+#[test]
+fn a_link_that_is_cut_before_the_container_goes_on_there() {
+    let Some((_turn, lab)) = lab("docker-26") else {
+        return;
+    };
+    let name = "before";
+    lab.counter(name, "0.05", "");
+    let mut before = Before::of(&lab);
+    for phase in ["freeze", "move", "restore"] {
+        for seconds in [Some(1), Some(5), None] {
+            let what = format!("{phase}, {seconds:?} s");
+            let (ran, _) = disturbed_in(&lab, name, &MODE, phase, |_| {
+                sever(&lab, true);
+                if let Some(seconds) = seconds {
+                    std::thread::sleep(Duration::from_secs(seconds));
+                    sever(&lab, false);
+                }
+            });
+            sever(&lab, false);
+            if seconds.is_none() && phase != "restore" {
+                assert_ne!(ran.code, 0, "{what}: {ran:?}");
+            }
+            settle(&lab, name, &ran, &mut before, &what);
+        }
+    }
+    fresh(&lab, name);
+}
+
+/// Ends all sessions of SSH on a host.
+fn end_sessions(lab: &Lab, host: &str) {
+    lab.ok(host, "export LC_ALL=C; for f in $(grep -laE '^sshd[^ ]*: root' /proc/[0-9]*/cmdline); do p=${f#/proc/}; kill -KILL ${p%/cmdline}; done");
+}
+
+fn connections_of_ssh_that_end_while_pages_come(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let name = "ssh";
+    large(&lab, name);
+    let is = sum(&lab, "a", name);
+    for host in ["a", "b"] {
+        let before = Before::of(&lab);
+        rate(&lab, true);
+        let (ran, _) = disturbed_in(&lab, name, &MODE, "pages", |_| {
+            end_sessions(&lab, host);
+            rate(&lab, false);
+        });
+        // The agents bring the pages alone.
+        assert_eq!(ran.code, 0, "{host}: {ran:?}");
+        if ran.stdout.contains("transship migrate undo") {
+            undo(&lab, name).expect(0);
+        }
+        migrated(&lab, name, "a", "b", &before);
+        assert_eq!(sum(&lab, "b", name), is, "{host}");
+        copy(&lab, name, "b", "a", &[]).expect(0);
+    }
+    fresh(&lab, name);
+}
+
+#[test]
+fn a_daemon_that_dies_while_the_container_goes_on_there() {
+    let Some((_turn, lab)) = lab("docker-26") else {
+        return;
+    };
+    let name = "daemon";
+    for host in ["a", "b"] {
+        lab.live_restore(host, true);
+    }
+    large(&lab, name);
+    let is = sum(&lab, "a", name);
+    for (phase, host) in [
+        ("restore", "b"),
+        ("pages", "b"),
+        ("restore", "a"),
+        ("pages", "a"),
+    ] {
+        let what = format!("{phase} on {host}");
+        let before = Before::of(&lab);
+        rate(&lab, phase == "pages");
+        let (ran, _) = disturbed_in(&lab, name, &MODE, phase, |_| {
+            lab.ok(host, "kill -KILL $(cat /run/docker.pid)");
+            rate(&lab, false);
+        });
+        up("docker-26").unwrap();
+        if ran.stdout.contains("transship migrate undo") {
+            undo(&lab, name).expect(0);
+        }
+        let is_there = lab.sh("b", &format!("docker inspect {name}")).code == 0;
+        match ran.code {
+            0 => assert!(is_there, "{what}: {ran:?}"),
+            6 | 7 => {}
+            other => panic!("{what}: {other}: {ran:?}"),
+        }
+        if is_there {
+            migrated(&lab, name, "a", "b", &before);
+            assert_eq!(sum(&lab, "b", name), is, "{what}");
+            copy(&lab, name, "b", "a", &[]).expect(0);
+        } else {
+            whole(&lab, name, "a", &before);
+            assert_eq!(sum(&lab, "a", name), is, "{what}");
+        }
+    }
+    for host in ["a", "b"] {
+        lab.live_restore(host, false);
+    }
+    fresh(&lab, name);
+}
+
+#[test]
+fn a_shim_that_is_killed_there_takes_its_container_with_it_and_not_the_source() {
+    let Some((_turn, lab)) = lab("docker-26") else {
+        return;
+    };
+    let name = "shim";
+    large(&lab, name);
+    let is = sum(&lab, "a", name);
+    let mut before = Before::of(&lab);
+    for phase in ["restore", "pages"] {
+        rate(&lab, phase == "pages");
+        let (ran, report) = disturbed_in(&lab, name, &MODE, phase, |_| {
+            kill(&lab, "b", "^[^ ]*containerd-shim");
+            rate(&lab, false);
+        });
+        if phase == "pages" {
+            assert_eq!(ran.code, 7, "{ran:?}");
+            let state = report["state"].as_str().unwrap();
+            assert!(state.contains("stands frozen, whole"), "{state}");
+            undo(&lab, name).expect(0);
+            whole(&lab, name, "a", &before);
+        } else {
+            settle(&lab, name, &ran, &mut before, phase);
+        }
+        assert_eq!(sum(&lab, "a", name), is, "{phase}");
+    }
+    fresh(&lab, name);
+}
