@@ -102,7 +102,13 @@ fn the_sessions_of_the_readme_do_what_it_says() {
     // A login shell, which greets first.
     let said = shell.types(&ssh, "hostname\n").expect(0).stdout;
     assert!(said.ends_with("\na\n"), "{said}");
-    between_hosts(&shell, &Lab { name: LAB });
+    between_hosts(
+        &shell,
+        &Lab {
+            name: LAB,
+            program: "docker",
+        },
+    );
     shell.types(down, "").expect(0);
     let status = shell.types("transship lab status", "").expect(1).stdout;
     assert_eq!(status, format!("There is no lab {LAB}.\n"));
