@@ -195,6 +195,12 @@ fn interrupted_it_removes_what_it_made() {
     let document = ran.json();
     fits_schema(&document, "bench");
     assert_eq!(document["complete"], false);
+    // The move that was undone is none that failed.
+    let rows = document["rows"].as_array().unwrap();
+    assert!(
+        rows.iter().all(|row| row.get("failure").is_none()),
+        "{document:#}"
+    );
     clean(lab);
 }
 

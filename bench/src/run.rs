@@ -231,7 +231,9 @@ impl Bench<'_> {
                 };
                 let (row, after) = pair.one((from, to), wanted, &what, self.interrupted);
                 let failed = row.failure.is_some();
-                if run > 0 || (failed && !self.over()) {
+                // One that was interrupted says nothing of moves, unless it must be looked at.
+                let undone = failed && self.over() && after == After::GoesOn;
+                if !undone && (run > 0 || failed) {
                     self.document.rows.push(row);
                 }
                 if after == After::Stop {
