@@ -211,7 +211,11 @@ fn run(host: &dyn Host, change: &Change) -> host::Result<()> {
 /// of the lock of the index.
 const APT_LOCK: Duration = Duration::from_secs(APT_LOCK_SECONDS);
 /// What apt and dpkg say to that.
-const LOCKED: [&str; 2] = ["Could not get lock", "frontend lock was locked by"];
+const LOCKED: [&str; 3] = [
+    "Could not get lock",
+    "is another process using it?",
+    "frontend lock was locked by",
+];
 
 /// Runs apt-get or dpkg, which may have to wait for another one. To old versions of apt an index that they could
 /// not read is no failure.
@@ -297,6 +301,7 @@ fn advice(said: &str) -> Vec<String> {
     let known = [
         (LOCKED[0], OTHER_APT),
         (LOCKED[1], OTHER_APT),
+        (LOCKED[2], OTHER_APT),
         ("No space left on device", "df -h / /var; apt-get clean"),
         ("enough free space", "df -h / /var; apt-get clean"),
         ("Read-only file system", "mount -o remount,rw /"),
