@@ -7,12 +7,18 @@ SHELL := /bin/bash
 STATIC_TARGET := x86_64-unknown-linux-gnu
 # Static, and small. Relative relocations are packed: a megabyte of them in a static PIE. Equal functions are
 # folded. libssh2 needs only libcrypto; ssh2 starts OpenSSL through OPENSSL_init_ssl, whose arguments and effect on
-# libcrypto are those of OPENSSL_init_crypto, so that libssl, which nothing else calls, stays out.
-STATIC_FLAGS := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs,--icf=safe \
-	-C link-arg=-Wl,--defsym=OPENSSL_init_ssl=OPENSSL_init_crypto
-# Of zstd only its quickest level is used: the other match finders, the decoder's variants and its error texts stay out.
-ZSTD_FLAGS := $(foreach way,DFAST GREEDY LAZY LAZY2 BTLAZY2 BTOPT BTULTRA,-DZSTD_EXCLUDE_$(way)_BLOCK_COMPRESSOR) \
-	-DHUF_FORCE_DECOMPRESS_X1 -DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT -DZSTD_STRIP_ERROR_STRINGS=1 -DDYNAMIC_BMI2=0
+# libcrypto are those of OPENSSL_init_crypto, so that libssl, which nothing else calls, stays out. For the curve P-256
+# libcrypto has two methods; the quicker one, with a table of 150 kB, is left out.
+STATIC_FLAGS := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs,--icf=all \
+	-C link-arg=-Wl,--defsym=OPENSSL_init_ssl=OPENSSL_init_crypto \
+	-C link-arg=-Wl,--defsym=EC_GFp_nistz256_method=EC_GFp_nistp256_method \
+	-C link-arg=-Wl,--defsym=EC_nistz256_pre_comp_dup=EC_nistp256_pre_comp_dup \
+	-C link-arg=-Wl,--defsym=EC_nistz256_pre_comp_free=EC_nistp256_pre_comp_free
+# Of zstd only its quickest level is used: the other match finders, the decoder's variants and its error texts stay out;
+# and what describes frames of C for unwinding.
+C_FLAGS := $(foreach way,DFAST GREEDY LAZY LAZY2 BTLAZY2 BTOPT BTULTRA,-DZSTD_EXCLUDE_$(way)_BLOCK_COMPRESSOR) \
+	-DHUF_FORCE_DECOMPRESS_X1 -DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT -DZSTD_STRIP_ERROR_STRINGS=1 -DDYNAMIC_BMI2=0 \
+	-fno-asynchronous-unwind-tables
 # Set it to a folder outside the clone and a second clone builds in a fraction of the time.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
@@ -58,12 +64,14 @@ test: check unit dist $(if $(TRANSSHIP_TEST_VM),vagrant-test,vagrant-skipped) e2
 vagrant-skipped:
 	@echo "SKIPPED: the virtual machines; they install QEMU, libvirt and Vagrant: make vagrant-test, or TRANSSHIP_TEST_VM=1 make test" >&2
 
-# Nothing unwinds through OpenSSL: what describes its frames for that is left out.
+# Nothing unwinds through OpenSSL or libc: what describes their frames for that is left out.
 dist: packages ## The static binary, dist/transship
-	mkdir -p "$$CARGO_TARGET_DIR/openssl"
-	cp "$$(gcc -print-file-name=libssl.a)" "$$(gcc -print-file-name=libcrypto.a)" "$$CARGO_TARGET_DIR/openssl"
-	objcopy -R .eh_frame -R .rela.eh_frame "$$CARGO_TARGET_DIR/openssl/libcrypto.a"
-	RUSTFLAGS="$(STATIC_FLAGS)" CFLAGS_x86_64_unknown_linux_gnu="$(ZSTD_FLAGS)" OPENSSL_STATIC=1 OPENSSL_INCLUDE_DIR=/usr/include OPENSSL_LIB_DIR="$$CARGO_TARGET_DIR/openssl" \
+	mkdir -p "$$CARGO_TARGET_DIR/static"
+	for library in libssl libcrypto libc; do \
+		objcopy -R .eh_frame -R .rela.eh_frame "$$(gcc -print-file-name=$$library.a)" "$$CARGO_TARGET_DIR/static/$$library.a"; \
+	done
+	RUSTFLAGS="$(STATIC_FLAGS) -L native=$$CARGO_TARGET_DIR/static" CFLAGS_x86_64_unknown_linux_gnu="$(C_FLAGS)" \
+		OPENSSL_STATIC=1 OPENSSL_INCLUDE_DIR=/usr/include OPENSSL_LIB_DIR="$$CARGO_TARGET_DIR/static" \
 		cargo build --release --target $(STATIC_TARGET) --bin transship
 	mkdir -p dist
 	cp "$$CARGO_TARGET_DIR/$(STATIC_TARGET)/release/transship" dist/transship
