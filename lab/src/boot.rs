@@ -97,6 +97,8 @@ pub(crate) fn end(hosts: &[(String, &Path)], layout: &Layout) -> BTreeSet<u32> {
     wait_until(KILL_TIMEOUT, || {
         now = left();
         now.iter().copied().for_each(kill);
+        // Killed first, so that no frozen process runs another instruction.
+        hosts.iter().for_each(|(label, _)| layout.thaw(label));
         now.is_empty()
     });
     now

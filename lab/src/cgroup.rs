@@ -146,6 +146,19 @@ impl Layout {
         pids
     }
 
+    /// Lets frozen processes of a host go on: with cgroup v1 even a killed one ends only then.
+    pub(crate) fn thaw(&self, label: &str) {
+        for folder in self.folders(label).iter().flat_map(|folder| tree(folder)) {
+            // Only the freezer's folders have the first; v2's, but for the root, the second.
+            for (file, state) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+                let file = folder.join(file);
+                if file.exists() {
+                    let _ = std::fs::write(file, state);
+                }
+            }
+        }
+    }
+
     /// Labels of hosts that have a cgroup here, of those that begin with `prefix`.
     pub(crate) fn labels(&self, prefix: &str) -> BTreeSet<String> {
         self.mounts()

@@ -175,6 +175,8 @@ fn comes_up_works_is_repaired_and_leaves_nothing() {
     assert!(lab.up().0.up);
     assert_eq!(lab.ssh("b", "ssh a hostname"), "a");
 
+    // What stands frozen ends too.
+    lab.inside("a", "docker pause $(docker run -d busybox sleep 1000)");
     let pids: Vec<u32> = lab::status(&lab.config)
         .unwrap()
         .hosts
