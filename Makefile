@@ -50,8 +50,7 @@ e2e: packages ## Everything that needs real hosts: the lab, and what runs in it
 soak: build ## A container moves back and forth 200 times (TURNS=N), and no number is lost
 	TRANSSHIP_TEST_LAB=1 TRANSSHIP_SOAK=$(or $(TURNS),200) cargo test --test copy a_counter_goes_on
 
-bench: packages ## What migrations take, between two hosts of the lab (SIZES=1M,64M RUNS=5 LINKS=lan,zigbee TCP=1 ENGINE=podman OUT=FOLDER)
-	cargo build --release
+bench: dist ## What migrations take, between two hosts of the lab (SIZES=1M,64M RUNS=5 LINKS=lan,zigbee TCP=1 ENGINE=podman OUT=FOLDER)
 	@scripts/bench
 
 vagrant-test: dist ## Virtual machines: provisioned from bare, then a container moves between them
