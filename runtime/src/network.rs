@@ -79,7 +79,8 @@ fn there(options: &Options) -> Vec<String> {
     for address in &options.addresses {
         let (alone, everywhere) = words(address);
         let more = if address.is_ipv6() { " nodad" } else { "" };
-        lines.push(format!("addr add {alone} dev lo{more}"));
+        // Not `add`: with CRIU 4.1.1 they were there already (EEXIST) when it called the script.
+        lines.push(format!("addr replace {alone} dev lo{more}"));
         // Two addresses of one family share the route.
         lines.push(format!("route replace {everywhere} dev lo"));
     }
@@ -124,11 +125,11 @@ mod tests {
             there(&options),
             [
                 "link set lo up",
-                "addr add 10.0.0.9/32 dev lo",
+                "addr replace 10.0.0.9/32 dev lo",
                 "route replace 0.0.0.0/0 dev lo",
-                "addr add 10.0.1.9/32 dev lo",
+                "addr replace 10.0.1.9/32 dev lo",
                 "route replace 0.0.0.0/0 dev lo",
-                "addr add fd00::9/128 dev lo nodad",
+                "addr replace fd00::9/128 dev lo nodad",
                 "route replace ::/0 dev lo",
             ]
         );
