@@ -118,6 +118,9 @@ pub struct Row {
     pub total_seconds: f64,
     /// Its phases.
     pub phases: Vec<Phase>,
+    /// Where its downtime went, as far as that is known: freeze, dump, wire, restore, network, start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub downtime_parts: Vec<Phase>,
     /// The most memory that processes of ours took, where the container was large.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub peaks: Vec<Peak>,
@@ -180,6 +183,9 @@ pub struct Median {
     pub total_seconds: Option<f64>,
     /// Of each phase.
     pub phases: Vec<Phase>,
+    /// Of each part of the downtime.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub downtime_parts: Vec<Phase>,
     /// What these hosts take without us.
     pub floor: Beside,
 }

@@ -1,6 +1,6 @@
 //! The document as Markdown.
 
-use crate::document::{Document, Target};
+use crate::document::{Document, Phase, Target};
 use std::fmt::Write as _;
 
 /// A size as people say it.
@@ -136,20 +136,22 @@ fn put(out: &mut String, document: &Document, plot: &str) {
         );
     }
     line!("\n![size against time]({plot})\n\n## Where the time goes\n");
-    line!("| link | memory | mode | from | phases |\n|---|---|---|---|---|");
-    for one in document.medians.iter().filter(|one| one.good > 0) {
-        let phases: Vec<String> = one
-            .phases
+    line!("| link | memory | mode | from | phases | of the downtime |\n|---|---|---|---|---|---|");
+    let seconds = |list: &[Phase]| {
+        let words = list
             .iter()
-            .map(|phase| format!("{} {:.3}", phase.name, phase.seconds))
-            .collect();
+            .map(|one| format!("{} {:.3}", one.name, one.seconds));
+        words.collect::<Vec<String>>().join(", ")
+    };
+    for one in document.medians.iter().filter(|one| one.good > 0) {
         line!(
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
             one.link,
             one.size_mib,
             one.mode.as_str(),
             cell(&one.source),
-            phases.join(", ")
+            seconds(&one.phases),
+            seconds(&one.downtime_parts)
         );
     }
     if document.rows.iter().any(|row| !row.peaks.is_empty()) {

@@ -58,14 +58,20 @@ pub(crate) fn medians(document: &Document) -> Vec<Median> {
             let count = |rows: &[&Row]| u32::try_from(rows.len()).unwrap_or(u32::MAX);
             let of =
                 |get: &dyn Fn(&Row) -> Option<f64>| median(good.iter().filter_map(|row| get(row)));
-            let first = good.first().map_or(&[][..], |row| &row.phases);
-            let phase = |name: &str| {
-                median(
-                    good.iter()
-                        .flat_map(|row| &row.phases)
-                        .filter(|phase| phase.name == name)
-                        .map(|phase| phase.seconds),
-                )
+            let each = |get: fn(&Row) -> &[Phase]| -> Vec<Phase> {
+                let names = good.first().map_or(&[][..], |row| get(row)).iter();
+                let all = || good.iter().flat_map(|row| get(row));
+                let of = |name: &str| {
+                    median(all().filter(|one| one.name == name).map(|one| one.seconds))
+                };
+                names
+                    .filter_map(|one| {
+                        Some(Phase {
+                            name: one.name.clone(),
+                            seconds: of(&one.name)?,
+                        })
+                    })
+                    .collect()
             };
             Median {
                 mode: key.mode,
@@ -81,15 +87,8 @@ pub(crate) fn medians(document: &Document) -> Vec<Median> {
                 downtime_seconds: of(&|row| row.downtime_seconds),
                 longest_pause_seconds: of(&|row| Some(row.tcp?.longest_pause_seconds)),
                 total_seconds: of(&|row| Some(row.total_seconds)),
-                phases: first
-                    .iter()
-                    .filter_map(|one| {
-                        Some(Phase {
-                            name: one.name.clone(),
-                            seconds: phase(&one.name)?,
-                        })
-                    })
-                    .collect(),
+                phases: each(|row| &row.phases),
+                downtime_parts: each(|row| &row.downtime_parts),
                 floor: beside(&document.floors, key),
             }
         })
@@ -119,6 +118,10 @@ pub(crate) mod tests {
             phases: vec![Phase {
                 name: "move".into(),
                 seconds: downtime / 2.0,
+            }],
+            downtime_parts: vec![Phase {
+                name: "restore".into(),
+                seconds: downtime / 4.0,
             }],
             peaks: Vec::new(),
             memory_whole: true,
@@ -193,6 +196,7 @@ pub(crate) mod tests {
                 seconds: 1.0
             }]
         );
+        assert_eq!(medians[0].downtime_parts[0].seconds, 0.5);
         assert_eq!(medians[1].downtime_seconds, Some(7.0));
         assert_eq!(medians[2].file_bytes, Some(f64::from(1 << 20)));
     }

@@ -54,6 +54,7 @@ impl Pair {
             tcp: None,
             total_seconds: 0.0,
             phases: Vec::new(),
+            downtime_parts: Vec::new(),
             peaks: Vec::new(),
             memory_whole: false,
             failure: None,
@@ -142,6 +143,15 @@ fn fill(row: &mut Row, report: &migrate::Report) {
         .map(|phase| Phase {
             name: phase.name.clone(),
             seconds: phase.seconds,
+        })
+        .collect();
+    row.downtime_parts = report
+        .downtime_parts
+        .iter()
+        .flat_map(|parts| parts.named())
+        .map(|(name, seconds)| Phase {
+            name: name.to_owned(),
+            seconds,
         })
         .collect();
     row.failure = report.failure.as_ref().map(|failure| {
