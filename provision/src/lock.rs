@@ -35,6 +35,7 @@ pub fn lock(host: &dyn Host, wait: Duration) -> Result<Box<dyn Stream>, Unlocked
     let cmd = Cmd::changes("sh")
         .args(["-c", LOCK, "transship-lock"])
         .arg(wait.as_secs().to_string())
+        .stand_in("locked\n")
         .timeout(LOCKED);
     let mut stream = host.open(&cmd)?;
     let mut said = Vec::new();
@@ -59,5 +60,22 @@ pub fn lock(host: &dyn Host, wait: Duration) -> Result<Box<dyn Stream>, Unlocked
             let output = stream.finish()?;
             Err(HostError::failed(host.name(), &cmd, &output).into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn a_dry_run_locks_nothing_and_goes_on() {
+        let shown = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&shown);
+        let dry = host::Dry::new(Arc::new(host::Local), move |_, _| {
+            *counted.lock().unwrap() += 1;
+        });
+        lock(&dry, Duration::from_secs(1)).unwrap();
+        assert_eq!(*shown.lock().unwrap(), 1);
     }
 }
