@@ -109,7 +109,7 @@ pub(crate) fn inspect(
         // Here, what was sent is freed at once.
         subject::memory(&**destination, room(options.mode, memory))?;
         subject::memory(&**source, memory / 2)?;
-        let warnings = subject::warnings(&**source, &container)?;
+        warnings.extend(subject::warnings(&**source, &container)?);
         return Ok(Subject {
             name,
             source_engine,
