@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use support::{Lab, Ran};
@@ -35,7 +35,7 @@ fn rounds() -> usize {
 
 /// Asks again and again until told to stop; how often, and the longest wait for an answer. Each answer must
 /// be the next number.
-fn ask(address: &str, stop: &AtomicBool) -> (u64, Duration) {
+fn ask(address: &str, stop: &AtomicBool, answered: &mpsc::Sender<()>) -> (u64, Duration) {
     let mut to = TcpStream::connect((address, 7000)).unwrap();
     to.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut from = BufReader::new(to.try_clone().unwrap());
@@ -48,6 +48,7 @@ fn ask(address: &str, stop: &AtomicBool) -> (u64, Duration) {
         // The server's count of its answers, and the request.
         assert_eq!(line.trim(), format!("{next} {next}"));
         next += 1;
+        let _ = answered.send(());
         longest = longest.max(asked.elapsed());
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -65,10 +66,13 @@ impl Clients {
         let stop = Arc::new(AtomicBool::new(false));
         let start = |address: &&'static str| {
             let (address, stop) = (*address, Arc::clone(&stop));
-            std::thread::spawn(move || ask(address, &stop))
+            let (answered, first) = mpsc::channel();
+            let thread = std::thread::spawn(move || ask(address, &stop, &answered));
+            // The machine may first have to learn that the address is not where an earlier test had it.
+            first.recv().expect("a first answer");
+            thread
         };
         let threads = addresses.iter().map(start).collect();
-        std::thread::sleep(Duration::from_millis(300));
         Clients { stop, threads }
     }
 

@@ -2,13 +2,18 @@
 
 use super::flow::Shared;
 use super::thaw;
+use crate::ask::{self, State};
 use crate::context::Context;
 use crate::event::Event as Told;
+use crate::layout::Layout;
 use crate::pipeline::{Doubt, Phase};
-use crate::{Failure, ask, leftover};
+use crate::{Failure, leftover};
 use agent::Event;
 use host::Cmd;
 use std::time::{Duration, Instant};
+
+/// How long an engine may take to notice that a container has ended.
+const NOTICED: Duration = Duration::from_secs(10);
 
 /// Waits until the last page has come. There is no way back any more without losing what the container
 /// did since: it is not interrupted, and what fails is for a person to decide.
@@ -34,7 +39,7 @@ impl Pages {
     /// It may have ended while its memory came. One that was through is; of any other end a person must know.
     fn runs(&mut self, context: &Context) -> Result<(), Failure> {
         let side = &context.destination;
-        match ask::state(&*side.host, context.kind(), &context.new_id()) {
+        match known(context) {
             Ok(state) if !state.running && state.exit_code != 0 => {
                 self.ended = Some(Ended::With(state.exit_code));
                 Err(Failure::failed(
@@ -92,6 +97,31 @@ impl Pages {
                 format!("neither the agent on {source} nor that on {destination} answers"),
             )),
         }
+    }
+}
+
+/// How the container stands on the destination: engines say for a moment that one runs whose process has ended.
+fn known(context: &Context) -> Result<State, Failure> {
+    let host = &*context.destination.host;
+    let until = Instant::now() + NOTICED;
+    loop {
+        let state = ask::state(host, context.kind(), &context.new_id())?;
+        let gone = match state.pid.filter(|_| state.running) {
+            Some(pid) => Layout::read(host, pid)?.is_none(),
+            None => false,
+        };
+        if !gone {
+            return Ok(state);
+        }
+        if Instant::now() >= until {
+            // How it ended nobody knows; not well, as far as we can say.
+            return Ok(State {
+                running: false,
+                exit_code: -1,
+                ..state
+            });
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -223,7 +253,7 @@ pub(crate) fn went_through(context: &Context) -> Result<bool, Doubt> {
     let has_all = host
         .run(&Cmd::reads("test").args(["-e", &complete]))
         .is_ok_and(|output| output.status == 0);
-    match ask::state(&**host, context.kind(), &context.new_id()) {
+    match known(context) {
         Ok(state) if has_all && state.running => Ok(true),
         // It never ran there: it can go on here.
         Ok(state) if !state.started => Ok(false),
