@@ -2,13 +2,11 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
+use bench::Client;
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use support::{Lab, Ran};
 
 /// `a` and `d` have Docker 26, `b` and `c` Docker 28. One test at a time.
@@ -33,63 +31,41 @@ fn rounds() -> usize {
     asked.and_then(|text| text.parse().ok()).unwrap_or(5)
 }
 
-/// Asks again and again until told to stop; how often, and the longest wait for an answer. Each answer must
-/// be the next number.
-fn ask(address: &str, stop: &AtomicBool, answered: &mpsc::Sender<()>) -> (u64, Duration) {
-    let mut to = TcpStream::connect((address, 7000)).unwrap();
-    to.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let mut from = BufReader::new(to.try_clone().unwrap());
-    let (mut next, mut longest) = (0, Duration::ZERO);
-    while !stop.load(Relaxed) {
-        let asked = Instant::now();
-        to.write_all(format!("{next}\n").as_bytes()).unwrap();
-        let mut line = String::new();
-        from.read_line(&mut line).unwrap();
-        // The server's count of its answers, and the request.
-        assert_eq!(line.trim(), format!("{next} {next}"));
-        next += 1;
-        let _ = answered.send(());
-        longest = longest.max(asked.elapsed());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    (next, longest)
-}
+/// How long an answer may take while a container moves.
+const ANSWER: Duration = Duration::from_secs(60);
 
-/// Clients that ask until they are told to stop.
-struct Clients {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<(u64, Duration)>>,
-}
+/// Clients that send numbered requests until they are told to stop.
+struct Clients(Vec<Client>);
 
 impl Clients {
-    fn of(addresses: &[&'static str]) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let start = |address: &&'static str| {
-            let (address, stop) = (*address, Arc::clone(&stop));
-            let (answered, first) = mpsc::channel();
-            let thread = std::thread::spawn(move || ask(address, &stop, &answered));
-            // The machine may first have to learn that the address is not where an earlier test had it.
-            first.recv().expect("a first answer");
-            thread
-        };
-        let threads = addresses.iter().map(start).collect();
-        Clients { stop, threads }
+    /// Each has had its first answers.
+    fn of(addresses: &[&str]) -> Self {
+        // This machine may know the addresses from an earlier test, with the container that had them then.
+        here(&format!("ip neigh flush dev {BRIDGE}"));
+        let begin = |address: &&str| Client::begin(address.parse().unwrap()).unwrap();
+        let clients = Clients(addresses.iter().map(begin).collect());
+        clients.go_on("nothing has moved yet");
+        clients
     }
 
     #[track_caller]
     fn go_on(&self, when: &str) {
-        let ended = self.threads.iter().any(JoinHandle::is_finished);
-        assert!(!ended, "a client ended: {when}");
+        let all = self.0.iter().all(|client| client.hears(ANSWER));
+        assert!(all, "a client hears nothing: {when}");
     }
 
+    #[track_caller]
     fn end(self) {
-        self.stop.store(true, Relaxed);
-        for client in self.threads {
-            let (answers, longest) = client.join().unwrap();
+        for client in self.0 {
+            let seen = client.end();
             println!(
-                "{answers} answers, each once and in order; the longest pause was {longest:?}"
+                "{} answers, each once and in order; the longest pause was {:?}",
+                seen.answers, seen.longest
             );
-            assert!(answers > 10);
+            assert!(
+                seen.answers > 10 && seen.resets == 0 && seen.wrong.is_none(),
+                "{seen:?}"
+            );
         }
     }
 }
