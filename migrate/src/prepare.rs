@@ -101,6 +101,9 @@ fn equip(context: &mut Context) -> Result<(), Failure> {
         tool.push(&*context.source.host)?;
         other.join().expect("pushing does not panic")
     })?;
+    if context.options.tcp_established {
+        tool.link(&*context.source.host)?;
+    }
     tool.register(&mut context.destination)?;
     context.tool = tool.path();
     Ok(())

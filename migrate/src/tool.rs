@@ -62,6 +62,15 @@ impl Tool {
         }
     }
 
+    /// Installs it as the runtime where there is none: a source that is made to go on tells its neighbours by it.
+    pub fn link(&self, host: &dyn Host) -> Result<(), Failure> {
+        let there = host.run(&Cmd::reads("test").args(["-x", runtime::PATH]))?;
+        if there.status != 0 {
+            host.text(&self.binary.link_runtime())?;
+        }
+        Ok(())
+    }
+
     /// Installs it as the runtime and makes it known to an engine that wants that, without a restart.
     pub fn register(&self, side: &mut Side) -> Result<(), Failure> {
         let host = &*side.host;
