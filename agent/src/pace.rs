@@ -25,6 +25,10 @@ const AGAIN: (u32, u32) = (4, 64);
 /// short, and the compressor would take them from CRIU.
 const QUICK: f64 = 1.0 / 150e6;
 
+/// So many bytes are compressed before anything is known: the kernel's buffers take them at once, so their writing
+/// says nothing of the link, and on the slowest ones they are all the time that a small container takes.
+const EARLY: usize = 1 << 20;
+
 /// How a chunk is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
@@ -36,6 +40,8 @@ pub(crate) enum How {
 #[derive(Debug)]
 pub(crate) struct Pace {
     packing: bool,
+    /// Bytes that are still to be compressed whatever the link.
+    early: usize,
     window: Window,
     /// Seconds for a byte sent as it is, when this was last measured.
     plain: Option<f64>,
@@ -65,6 +71,7 @@ impl Pace {
     pub fn new() -> Self {
         Pace {
             packing: false,
+            early: EARLY,
             window: Window::default(),
             plain: None,
             rest: 0.0,
@@ -91,7 +98,7 @@ impl Pace {
     /// How to send the next chunk.
     pub fn next(&self) -> How {
         let slow = self.plain.is_some_and(|plain| plain > QUICK);
-        if self.packing || (slow && self.rest <= 0.0) {
+        if self.early > 0 || self.packing || (slow && self.rest <= 0.0) {
             How::Packed
         } else {
             How::Plain
@@ -117,8 +124,22 @@ impl Pace {
         compressing: Duration,
         writing: Duration,
     ) {
+        let early = self.early > 0;
+        self.early = self.early.saturating_sub(bytes);
         let (bytes, packed) = (bytes as f64, packed as f64);
         let (compressing, writing) = (compressing.as_secs_f64(), writing.as_secs_f64());
+        if early && !self.packing {
+            self.window.packed += packed;
+            self.window.writing += writing;
+            if self.window.writing >= PATIENCE {
+                self.plain = Some(self.window.writing / self.window.packed);
+                (self.packing, self.early) = (true, 0);
+            }
+            if self.early == 0 {
+                self.window = Window::default();
+            }
+            return;
+        }
         if !self.packing {
             let Some(plain) = self.plain else { return };
             self.rest = compressing * SPARING;
