@@ -84,6 +84,15 @@ impl From<HostError> for Failure {
         let mut failure = Failure::new(kind, error.to_string()).on(error.host());
         match &error {
             HostError::Unreachable { fix, .. } => failure.fix.push(fix.clone()),
+            HostError::Lost { host, .. } => failure.fix.push(format!(
+                "see whether {host} still answers: ssh {host} uptime; once it does, run this again"
+            )),
+            HostError::Timeout { host, .. } => failure.fix.push(format!(
+                "see what keeps {host} busy: ssh {host} 'uptime; dmesg | tail'; then run this again"
+            )),
+            HostError::NoProgram { host, .. } => failure
+                .fix
+                .push(format!("install it: transship provision {host}")),
             HostError::Failed { host, said, .. } if said.contains("No space left on device") => {
                 failure.fix.push(format!(
                     "on {host}: df -h, then free space on the one that is full; or docker system prune"
@@ -110,6 +119,45 @@ impl From<EngineError> for Failure {
                 failure.fix.push(fix);
                 failure
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_host_did_not_do_there_is_a_way_out() {
+        let (host, doing) = ("b".to_owned(), "docker ps".to_owned());
+        for (error, said) in [
+            (
+                HostError::Lost {
+                    host: host.clone(),
+                    doing: doing.clone(),
+                    why: "end of file".into(),
+                },
+                "ssh b uptime",
+            ),
+            (
+                HostError::Timeout {
+                    host: host.clone(),
+                    doing,
+                    after: std::time::Duration::from_secs(9),
+                },
+                "ssh b 'uptime; dmesg | tail'",
+            ),
+            (
+                HostError::NoProgram {
+                    host,
+                    program: "criu".into(),
+                },
+                "transship provision b",
+            ),
+        ] {
+            let failure = Failure::from(error);
+            assert_eq!(failure.host.as_deref(), Some("b"));
+            assert!(failure.fix.concat().contains(said), "{:?}", failure.fix);
         }
     }
 }
