@@ -11,6 +11,7 @@ use support::pages::{large, rate, settle, sever, sum};
 
 with_each_engine! {
     connections_of_ssh_that_end_while_pages_come
+    whoever_watches_over_the_source_is_killed_while_pages_come_and_it_does_not_matter
 }
 
 /// The hosts are broken and mended by one test at a time; each begins with whole ones.
@@ -20,7 +21,7 @@ fn lab(engine: &str) -> Option<(MutexGuard<'static, ()>, Lab)> {
     let lab = up(engine)?;
     rate(&lab, false);
     sever(&lab, false);
-    for name in ["before", "ssh", "daemon", "shim"] {
+    for name in ["before", "ssh", "daemon", "shim", "watched"] {
         fresh(&lab, name);
     }
     Some((turn, lab))
@@ -170,6 +171,76 @@ fn a_shim_that_is_killed_there_takes_its_container_with_it_and_not_the_source() 
             settle(&lab, name, &ran, &mut before, phase);
         }
         assert_eq!(sum(&lab, "a", name), is, "{phase}");
+    }
+    fresh(&lab, name);
+}
+
+/// Kills what an engine has beside each container, of which there is one.
+fn kill_watcher(lab: &Lab, host: &str) {
+    let program = if lab.program == "podman" {
+        "conmon"
+    } else {
+        "containerd-shim"
+    };
+    kill(lab, host, &format!("^[^ ]*{program}"));
+}
+
+/// Docker then ends the frozen source. CRIU has its pages by then.
+fn whoever_watches_over_the_source_is_killed_while_pages_come_and_it_does_not_matter(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let name = "watched";
+    large(&lab, name);
+    let is = sum(&lab, "a", name);
+    let before = Before::of(&lab);
+    rate(&lab, true);
+    let (ran, report) = disturbed_in(&lab, name, &MODE, "pages", |_| {
+        kill_watcher(&lab, "a");
+        rate(&lab, false);
+    });
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(report["warnings"], serde_json::json!([]), "{report:#}");
+    migrated(&lab, name, "a", "b", &before);
+    assert_eq!(sum(&lab, "b", name), is);
+    fresh(&lab, name);
+}
+
+#[test]
+fn a_source_that_ended_while_it_stood_frozen_is_not_said_to_stand_there() {
+    let Some((_turn, lab)) = lab("docker-26") else {
+        return;
+    };
+    let name = "watched";
+    for phase in ["freeze", "pages"] {
+        large(&lab, name);
+        rate(&lab, phase == "pages");
+        let (ran, report) = disturbed_in(&lab, name, &MODE, phase, |_| {
+            kill_watcher(&lab, "a");
+            sever(&lab, phase == "pages");
+        });
+        rate(&lab, false);
+        sever(&lab, false);
+        assert_eq!(ran.code, 7, "{phase}: {ran:?}");
+        let state = report["state"].as_str().unwrap();
+        assert!(state.contains("it ended while it stood frozen"), "{state}");
+        assert!(!state.contains("stands frozen"), "{state}");
+        // It is said again until somebody has started it anew, which the report says how to do.
+        let mut next = report["next"].clone();
+        if phase == "pages" {
+            next = undo(&lab, name).expect(7).json()["next"].clone();
+        }
+        undo(&lab, name).expect(7);
+        let (_, line) = next[0].as_str().unwrap().split_once(", on a: ").unwrap();
+        lab.ok("a", line);
+        let report = undo(&lab, name).expect(0).json();
+        let state = report["state"].as_str().unwrap();
+        assert!(state.contains("started anew since"), "{state}");
+        lab.ok(
+            "a",
+            &format!("docker exec {name} true; docker rm -f {name}"),
+        );
+        assert_ne!(lab.sh("b", &format!("docker inspect {name}")).code, 0);
     }
     fresh(&lab, name);
 }

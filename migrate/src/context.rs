@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::event::{Event, Observer};
 use crate::journal::{Journal, Known, Reach};
 use crate::layout::Layout;
+use crate::pipeline::Doubt;
 use crate::report::DowntimeParts;
 use crate::rounds::PreCopy;
 use engine::{Container, Docker, Engine, Kind, Name};
@@ -136,6 +137,10 @@ pub(crate) struct Measured {
     pub first_sign_on_destination: Option<Instant>,
     /// The source was frozen and goes on.
     pub stood_still: bool,
+    /// The source ended while it stood frozen, and somebody started it anew.
+    pub started_anew: bool,
+    /// The source ended while it stood frozen: what is to be said of that once all else is undone.
+    pub ended: Option<Doubt>,
     pub tarball_bytes: Option<u64>,
     /// Id of the container made on the destination.
     pub new_id: Option<Name>,

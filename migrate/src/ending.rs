@@ -121,7 +121,11 @@ pub(crate) fn finish(
                 6
             };
             report.failure = Some(FailureReport::new(&failure, Some(phase)));
-            report.state = if context.source_done {
+            report.state = if measured.started_anew {
+                format!(
+                    "{container} runs on {source}, where it ended while it stood frozen: it was started anew since"
+                )
+            } else if context.source_done {
                 format!("{container} goes on on {source} since an earlier undo")
             } else if measured.stood_still {
                 format!(

@@ -38,6 +38,7 @@ pub(crate) trait Phase {
 }
 
 /// It cannot be proven where the container runs: what is known, and what a person must type.
+#[derive(Debug)]
 pub(crate) struct Doubt {
     pub what: String,
     pub fix: Vec<String>,
@@ -271,7 +272,8 @@ pub(crate) fn take_back(phases: &mut [Box<dyn Phase>], context: &mut Context) ->
     phases
         .iter_mut()
         .rev()
-        .try_for_each(|phase| phase.undo(context))
+        .try_for_each(|phase| phase.undo(context))?;
+    context.measured.ended.take().map_or(Ok(()), Err)
 }
 
 /// Runs the phases after the commit point: they only warn.

@@ -5,6 +5,7 @@ use super::files::pending_folder;
 use super::flow::Shared;
 use super::marks::Left;
 use super::subject::named_volumes;
+use super::thaw;
 use crate::context::Context;
 use crate::pipeline::{Doubt, Phase};
 use crate::prepare::{Which, remove_folder};
@@ -90,7 +91,7 @@ fn end_source(context: &mut Context, volumes: &[Name]) -> Result<(), Failure> {
         }
         // Not every engine tells the processes of a frozen container; its cgroup does.
         let script =
-            r#"runc --root "$1" ps --format json "$2" | tr -c '0-9\n' ' ' | xargs kill -KILL"#;
+            r#"runc --root "$1" ps --format json "$2" | tr -c '0-9\n' ' ' | xargs -r kill -KILL"#;
         let root = context.source.engine.runc_root(context.container.runtime());
         host.text(&Cmd::changes("sh").args(["-c", script, "sh", &root, id.as_str()]))?;
         // With cgroup v2 a signal ends what is frozen, and the engine finds nothing to thaw.
@@ -98,10 +99,13 @@ fn end_source(context: &mut Context, volumes: &[Name]) -> Result<(), Failure> {
         let thawed = host.run(&unpause)?;
         // With --rm the engine may have removed it by then.
         let ended = ask::gone(&**host, &context.kind().wait_exit(&id, ENDS));
-        if ended.is_err() && thawed.status != 0 {
-            return Err(HostError::failed(host.name(), &unpause, &thawed).into());
+        // An engine whose shim was killed does not learn of the end.
+        if !thaw::ends(context, Duration::ZERO) {
+            if ended.is_err() && thawed.status != 0 {
+                return Err(HostError::failed(host.name(), &unpause, &thawed).into());
+            }
+            ended?;
         }
-        ended?;
     }
     let folders = binds::copied(context)?;
     for left in left(context, volumes, &folders) {
@@ -110,7 +114,9 @@ fn end_source(context: &mut Context, volumes: &[Name]) -> Result<(), Failure> {
     if !context.options.keep_source {
         logs::keep_rest(context, &id)?;
         let host = &context.source.host;
-        ask::gone(&**host, &context.kind().remove_moved(&id))?;
+        let remove = context.kind().remove_moved(&id);
+        // Podman whose conmon was killed only writes down at the first try that it has ended.
+        ask::gone(&**host, &remove).or_else(|_| ask::gone(&**host, &remove))?;
     }
     Ok(())
 }

@@ -4,9 +4,8 @@ use super::files::pending_folder;
 use super::flow::{PATIENCE, Shared, sent};
 use super::thaw;
 use crate::context::Context;
-use crate::layout::{self, WentOn};
 use crate::pipeline::{Doubt, Phase};
-use crate::{Failure, ask, criu_log, leftover, proof};
+use crate::{Failure, criu_log, leftover, proof};
 use agent::{Event, FREEZE};
 use std::time::{Duration, Instant};
 
@@ -50,57 +49,12 @@ impl Phase for Freeze {
     }
 
     fn undo(&mut self, context: &mut Context) -> Result<(), Doubt> {
-        if context.options.dry_run || context.source_done {
+        if context.options.dry_run {
             return Ok(());
         }
         self.flow.lock().end();
-        thaw(context)
+        thaw::go_on(context)
     }
-}
-
-/// Lets the source go on, and proves that it did.
-fn thaw(context: &mut Context) -> Result<(), Doubt> {
-    let cmds = thaw::cmds(&context.container, &context.name);
-    let (name, source) = (context.name.clone(), context.source.name().to_owned());
-    let line = thaw::line(&context.container, &name);
-    let doubt = |why: String| Doubt {
-        what: format!(
-            "{name} stands frozen on {source} and could not be thawed: {why}; it runs nowhere else"
-        ),
-        fix: vec![format!("on {source}: {line}")],
-    };
-    let host = &context.source.host;
-    for cmd in &cmds {
-        let mut output = host.run(cmd).map_err(|error| doubt(error.to_string()))?;
-        if output.status != 0
-            && output.stderr_text().contains(thaw::RUNTIME_DISAGREES)
-            && let root = context.source.engine.runc_root(context.container.runtime())
-            && let Some(refreeze) = thaw::refreeze(&root, &context.container)
-        {
-            // Whether that worked shows at once: the engine thaws it, or not.
-            output = host
-                .run(&refreeze)
-                .and_then(|_| host.run(cmd))
-                .map_err(|error| doubt(error.to_string()))?;
-        }
-        let harmless = output.stderr_text().contains("is not paused");
-        if output.status != 0 && !harmless {
-            return Err(doubt(output.stderr_text().trim().to_owned()));
-        }
-    }
-    let state = ask::state(&*context.source.host, context.kind(), &name)
-        .map_err(|error| doubt(error.what))?;
-    if !state.running || state.paused {
-        return Err(doubt("the engine does not see it running".into()));
-    }
-    let now = layout::of(&context.source, &name).map_err(|error| doubt(error.what))?;
-    if let (Some(before), Some(now)) = (&context.layout, &now)
-        && before.compare(now) == WentOn::StartedAnew
-    {
-        return Err(doubt("it was started anew meanwhile".into()));
-    }
-    context.measured.stood_still = true;
-    Ok(())
 }
 
 /// Dumps, and streams images and what changed into the destination's memory.

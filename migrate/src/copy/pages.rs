@@ -203,15 +203,35 @@ fn doubt(context: &Context, ended: Option<Ended>, left: Option<u64>) -> Doubt {
             context.options.link_timeout.as_secs()
         ),
     };
+    let gone = format!(
+        "{}; {}",
+        context.kind().remove_force(&context.new_id()).line(),
+        leftover::remove(&context.name, &context.id).line(),
+    );
+    if thaw::ends(context, Duration::ZERO) {
+        return Doubt {
+            what: format!(
+                "{name} had gone on on {destination}, and {there}. On {source} it ended while it stood frozen, its shim was killed, say. Lost is all that it kept in memory; not lost are its files and its log: on {source} as they were when it was frozen, and what it wrote since in its stopped container on {destination}"
+            ),
+            fix: vec![
+                format!(
+                    "to start it anew with its files as they are on {source}, on {destination}, so that it certainly does not run there: {gone}"
+                ),
+                format!(
+                    "then on {source}: {}; {}",
+                    thaw::start_anew(context),
+                    leftover::remove(&context.name, &context.id).line()
+                ),
+            ],
+        };
+    }
     Doubt {
         what: format!(
             "{name} had gone on on {destination}, and {there}. On {source} it stands frozen, whole, as it was when it was frozen. Lost is what it kept in memory on {destination} since then; not lost are the files and the log that it wrote there, which its stopped container on {destination} has. Whether it may go on on {source}, where it knows nothing of what it told others since, is for you to decide"
         ),
         fix: vec![
             format!(
-                "to let it go on as it was when it was frozen, on {destination}, so that it certainly does not run there: {}; {}",
-                context.kind().remove_force(&context.new_id()).line(),
-                leftover::remove(&context.name, &context.id).line(),
+                "to let it go on as it was when it was frozen, on {destination}, so that it certainly does not run there: {gone}"
             ),
             format!(
                 "then on {source}: {}; {}",

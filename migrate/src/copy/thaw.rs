@@ -1,10 +1,16 @@
 //! How a frozen source is made to go on.
 
 use super::network;
-use crate::leftover;
-use engine::{Container, Name};
+use crate::context::Context;
+use crate::layout::{Layout, WentOn};
+use crate::pipeline::Doubt;
+use crate::{ask, leftover};
+use engine::{Container, Kind, Name};
 use host::Cmd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long an engine may take to end a container whose shim was killed.
+const ENDED: Duration = Duration::from_secs(5);
 
 /// The commands that let the frozen source go on, in order: first whoever dumps it must have ended. At the end
 /// its neighbours are told where it is: the destination may have told them already that it is there.
@@ -30,6 +36,112 @@ pub(crate) fn ended(name: &Name) -> Cmd {
 pub(crate) fn line(container: &Container, name: &Name) -> String {
     let lines: Vec<String> = cmds(container, name).iter().map(Cmd::line).collect();
     lines.join("; ")
+}
+
+/// Lets the source go on, and proves that it did. Of one that ended while it stood frozen there is nothing to be
+/// undone but what was made for its move: that is said at the end.
+pub(super) fn go_on(context: &mut Context) -> Result<(), Doubt> {
+    let thawed = if context.source_done {
+        // An earlier undo did that.
+        Ok(())
+    } else {
+        thaw(context)
+    };
+    let patience = if thawed.is_ok() {
+        Duration::ZERO
+    } else {
+        ENDED
+    };
+    if !ends(context, patience) {
+        context.measured.stood_still = thawed.is_ok();
+        return thawed;
+    }
+    let state = ask::state(&*context.source.host, context.kind(), &context.name);
+    if state.is_ok_and(|state| state.running && state.pid != context.container.pid()) {
+        context.measured.started_anew = true;
+        return Ok(());
+    }
+    let (name, source) = (&context.name, context.source.name());
+    context.measured.ended = Some(Doubt {
+        what: format!(
+            "{name} runs nowhere: on {source} it ended while it stood frozen, its shim was killed, say. Lost is what it kept in memory; its files and its log are on {source} as they were then"
+        ),
+        fix: vec![format!(
+            "to start it anew, on {source}: {}",
+            start_anew(context)
+        )],
+    });
+    Ok(())
+}
+
+/// What starts a source anew that has ended. Where the shim was killed, Docker's containerd and runc keep what they
+/// would make for it: they do not wait for the end of what CRIU still holds.
+pub(super) fn start_anew(context: &Context) -> String {
+    let line = context.kind().start(&context.name).line();
+    if context.kind() == Kind::Podman {
+        return line;
+    }
+    let tasks = "io.containerd.runtime.v2.task/moby";
+    let id = context.container.id();
+    let root = context.source.engine.runc_root(context.container.runtime());
+    format!(
+        "{line} || {{ runc --root {root} delete --force {id}; rm -r --one-file-system /run/docker/containerd/daemon/{tasks}/{id} || rm -r --one-file-system /run/containerd/{tasks}/{id}; {line}; }}"
+    )
+}
+
+/// Whether the source's first process ends, or has ended, within so long. That nobody can say is no.
+pub(super) fn ends(context: &Context, within: Duration) -> bool {
+    let until = Instant::now() + within;
+    let (Some(pid), Some(before)) = (context.container.pid(), &context.layout) else {
+        return false;
+    };
+    loop {
+        match Layout::read(&*context.source.host, pid) {
+            Ok(None) => return true,
+            // Another has its number by now.
+            Ok(Some(now)) if before.compare(&now) == WentOn::StartedAnew => return true,
+            Err(_) => return false,
+            Ok(_) if Instant::now() >= until => return false,
+            Ok(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+fn thaw(context: &Context) -> Result<(), Doubt> {
+    let cmds = cmds(&context.container, &context.name);
+    let (name, source) = (context.name.clone(), context.source.name().to_owned());
+    let line = line(&context.container, &name);
+    let doubt = |why: String| Doubt {
+        what: format!(
+            "{name} stands frozen on {source} and could not be thawed: {why}; it runs nowhere else"
+        ),
+        fix: vec![format!("on {source}: {line}")],
+    };
+    let host = &context.source.host;
+    for cmd in &cmds {
+        let mut output = host.run(cmd).map_err(|error| doubt(error.to_string()))?;
+        if output.status != 0
+            && output.stderr_text().contains(RUNTIME_DISAGREES)
+            && let root = context.source.engine.runc_root(context.container.runtime())
+            && let Some(refreeze) = refreeze(&root, &context.container)
+        {
+            // Whether that worked shows at once: the engine thaws it, or not.
+            output = host
+                .run(&refreeze)
+                .and_then(|_| host.run(cmd))
+                .map_err(|error| doubt(error.to_string()))?;
+        }
+        let harmless = output.stderr_text().contains("is not paused");
+        if output.status != 0 && !harmless {
+            return Err(doubt(output.stderr_text().trim().to_owned()));
+        }
+    }
+    let state = ask::state(&*context.source.host, context.kind(), &name)
+        .map_err(|error| doubt(error.what))?;
+    if !state.running || state.paused {
+        return Err(doubt("the engine does not see it running".into()));
+    }
+    Ok(())
 }
 
 /// What the engine's runtime says where the engine takes the container for frozen and the kernel does not: a
