@@ -214,6 +214,30 @@ fn a_stream_carries_data_both_ways_and_counts_the_wire() {
 }
 
 #[test]
+fn a_command_that_ends_while_it_is_written_to_is_an_error_and_says_why() {
+    let Some(sshd) = Sshd::start() else { return };
+    let host = sshd.connect();
+    let script = "head -c 1000000 >/dev/null; echo so far; echo no room >&2; exit 3";
+    let block = vec![7u8; 1 << 20];
+    // It ends at any moment of a packet's way.
+    for _ in 0..10 {
+        let mut up = host.open(&Cmd::changes("sh").args(["-c", script])).unwrap();
+        // Far more than SSH's window.
+        let wrote = (0..64).try_for_each(|_| up.write_all(&block));
+        assert_eq!(wrote.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+        let output = up.finish().unwrap();
+        assert_eq!(
+            (
+                output.status,
+                &*output.stdout_text(),
+                &*output.stderr_text()
+            ),
+            (3, "so far\n", "no room\n")
+        );
+    }
+}
+
+#[test]
 fn a_hung_command_and_a_lost_connection_are_errors_not_hangs_and_not_status_0() {
     let Some(sshd) = Sshd::start() else { return };
     let host = sshd.connect();

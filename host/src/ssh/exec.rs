@@ -261,6 +261,18 @@ impl SshStream {
         }
     }
 
+    /// Whether the command has ended, so that nobody will read what is written. Nothing is sent that tells so but the
+    /// end of the channel, which comes behind all that it printed.
+    fn has_ended(&mut self) -> std::io::Result<bool> {
+        let mut printed = Vec::new();
+        let drained = drain(&mut self.channel, &mut printed);
+        self.ahead.extend(printed);
+        if let Err(Stop::Broken(why)) = drained {
+            return Err(std::io::Error::other(why));
+        }
+        Ok(self.channel.eof() && self.channel.wait_close().is_ok())
+    }
+
     fn drain_stderr(&mut self) -> std::io::Result<()> {
         match drain(&mut self.channel.stderr(), &mut self.stderr) {
             Ok(_) => Ok(()),
@@ -298,7 +310,15 @@ impl Write for SshStream {
         loop {
             match self.channel.write(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    // One that is half sent must be sent whole before anything else can be.
+                    let half_sent = !matches!(
+                        self.connection.session.block_directions(),
+                        BlockDirections::Inbound | BlockDirections::None
+                    );
                     self.drain_stderr()?;
+                    if !half_sent && self.has_ended()? {
+                        return Err(ErrorKind::BrokenPipe.into());
+                    }
                     self.patience(since)?;
                 }
                 other => return other,

@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::pipeline::{Doubt, Phase};
 use crate::{Failure, ask};
 use host::{Cmd, HostError, NO_LIMIT};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 /// How often is looked for Ctrl-C, and progress told.
@@ -98,9 +98,14 @@ fn transfer(context: &Context, save: &Cmd) -> Result<u64, Failure> {
         if n == 0 {
             break;
         }
-        destination
-            .write_all(&buffer[..n])
-            .map_err(|error| lost(to.name(), &load, &error))?;
+        if let Err(error) = destination.write_all(&buffer[..n]) {
+            // What it ended for it said.
+            if error.kind() == ErrorKind::BrokenPipe {
+                let ended = destination.finish()?;
+                return Err(HostError::failed(to.name(), &load, &ended).into());
+            }
+            return Err(lost(to.name(), &load, &error).into());
+        }
         bytes += n as u64;
         if told.elapsed() >= TICK {
             told = Instant::now();
