@@ -11,28 +11,53 @@ use support::copy::{
 };
 use support::{Lab, fits_schema};
 
-/// The hosts are broken and mended by one test at a time; each begins with whole ones.
-fn lab() -> Option<(MutexGuard<'static, ()>, Lab)> {
-    static TURN: Mutex<()> = Mutex::new(());
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    Some((turn, Lab::up("cpyf", "10.95.0.0/24", "docker-26")?))
+with_each_engine! {
+    transship_itself_is_killed_at_each_phase_and_undo_brings_the_container_back
+    criu_runc_the_runtime_and_the_engine_killed_on_either_host
+    a_wrong_image_and_a_full_file_system_on_the_destination
+    a_container_with_a_stopped_process_is_refused_before_it_is_touched
+    a_link_that_is_cut_and_connections_that_end
 }
 
-#[test]
-fn transship_itself_is_killed_at_each_phase_and_undo_brings_the_container_back() {
-    let Some((_turn, lab)) = lab() else { return };
+/// The hosts are broken and mended by one test at a time; each begins with whole ones.
+fn lab(engine: &str) -> Option<(MutexGuard<'static, ()>, Lab)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Some((turn, up(engine)?))
+}
+
+/// Podmans; or Docker 26 and 28, this way round, as `copy_full.rs` has them the other way round.
+fn up(engine: &str) -> Option<Lab> {
+    if engine == "podman" {
+        Lab::up("cpyp", "10.120.0.0/24", engine)
+    } else {
+        Lab::up("cpyf", "10.95.0.0/24", "docker-26,docker-28")
+    }
+}
+
+fn transship_itself_is_killed_at_each_phase_and_undo_brings_the_container_back(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let program = lab.program;
     let name = "gone";
     fresh(&lab, name);
     lab.counter(name, "0.05", "-v gonedata:/data -v /anon --restart always");
     lab.ok(
         "a",
-        &format!("docker exec {name} sh -c 'echo kept > /data/f; echo root > /etc/f'"),
+        &format!("{program} exec {name} sh -c 'echo kept > /data/f; echo root > /etc/f'"),
     );
     let before = Before::of(&lab);
     for phase in [
         "prepare", "image", "create", "files", "start", "freeze", "move", "restore", "verify",
     ] {
-        for millis in [0, 70] {
+        // Podman is slow to look at; what differs between engines is when it is in the midst of something.
+        let moments = if engine == "podman" {
+            &[70][..]
+        } else {
+            &[0, 70]
+        };
+        for &millis in moments {
             let Killed { ended: None } = killed(&lab, name, phase, Duration::from_millis(millis))
             else {
                 // It was through before it was killed.
@@ -61,15 +86,16 @@ fn transship_itself_is_killed_at_each_phase_and_undo_brings_the_container_back()
     let report = undo(&lab, name).expect(0).json();
     assert_eq!(report["outcome"], "migrated", "{report:#}");
     migrated(&lab, name, "a", "b", &before);
-    let files = lab.ok("b", &format!("docker exec {name} cat /data/f /etc/f"));
+    let files = lab.ok("b", &format!("{program} exec {name} cat /data/f /etc/f"));
     assert_eq!(files, "kept\nroot");
     assert_eq!(undo(&lab, name).expect(4).json()["outcome"], "refused");
     fresh(&lab, name);
 }
 
-#[test]
-fn criu_and_runc_killed_on_either_host() {
-    let Some((_turn, lab)) = lab() else { return };
+fn criu_runc_the_runtime_and_the_engine_killed_on_either_host(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
     let name = "tools";
     fresh(&lab, name);
     lab.counter(name, "0.05", "-v toolsdata:/data");
@@ -79,6 +105,8 @@ fn criu_and_runc_killed_on_either_host() {
         ("a", "^runc.*checkpoint"),
         ("b", "^criu: restore|^criu.swrk"),
         ("b", "^runc.*restore"),
+        ("b", "^[^ ]*transship-runtime.*create"),
+        ("b", "^(docker|podman).start"),
     ] {
         let ran = killing(&lab, host, pattern, || {
             copy(&lab, name, "a", "b", &["--json"])
@@ -90,9 +118,11 @@ fn criu_and_runc_killed_on_either_host() {
     fresh(&lab, name);
 }
 
-#[test]
-fn a_wrong_image_and_a_full_file_system_on_the_destination() {
-    let Some((_turn, lab)) = lab() else { return };
+fn a_wrong_image_and_a_full_file_system_on_the_destination(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let program = lab.program;
     let name = "full";
     fresh(&lab, name);
     lab.counter(name, "0.05", "");
@@ -120,26 +150,29 @@ fn a_wrong_image_and_a_full_file_system_on_the_destination() {
     assert_eq!(modes, ["700\n700\n700\ntmpfs"; 2]);
     migrated(&lab, name, "a", "b", &before);
     // Another image of that name on a: the right one is brought along.
-    lab.ok("a", "docker tag busybox:latest kept:latest; c=$(docker create busybox true); docker commit -c 'ENV WRONG=1' $c busybox:latest; docker rm $c");
-    let right = lab.ok("b", "docker inspect -f '{{.Image}}' full");
+    lab.ok("a", &format!("{program} tag busybox:latest kept:latest; c=$({program} create busybox true); {program} commit -c 'ENV WRONG=1' $c busybox:latest; {program} rm $c"));
+    let image = format!("{program} inspect -f '{{{{.Image}}}}' full");
+    let right = lab.ok("b", &image);
     copy(&lab, name, "b", "a", &[]).expect(0);
-    assert_eq!(lab.ok("a", "docker inspect -f '{{.Image}}' full"), right);
+    assert_eq!(lab.ok("a", &image), right);
     counts(&lab, "a", name);
     fresh(&lab, name);
     lab.ok(
         "a",
-        "docker tag kept:latest busybox:latest; docker rmi kept:latest",
+        &format!("{program} tag kept:latest busybox:latest; {program} rmi kept:latest"),
     );
 }
 
-#[test]
-fn a_container_with_a_stopped_process_is_refused_before_it_is_touched() {
-    let Some((_turn, lab)) = lab() else { return };
+fn a_container_with_a_stopped_process_is_refused_before_it_is_touched(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let program = lab.program;
     let name = "halted";
     fresh(&lab, name);
     lab.counter(name, "0.05", "");
     let before = Before::of(&lab);
-    lab.ok("a", "p=$(docker inspect -f '{{.State.Pid}}' halted); kill -STOP $p; until grep -q '^State:.T' /proc/$p/status; do sleep 0.05; done");
+    lab.ok("a", &format!("p=$({program} inspect -f '{{{{.State.Pid}}}}' halted); kill -STOP $p; until grep -q '^State:.T' /proc/$p/status; do sleep 0.05; done"));
     let ran = copy(&lab, name, "a", "b", &[]).expect(4);
     assert!(ran.stderr.contains("is stopped (SIGSTOP)"), "{ran:?}");
     // The fix that it names is the fix.
@@ -155,25 +188,27 @@ fn a_container_with_a_stopped_process_is_refused_before_it_is_touched() {
 }
 
 /// Takes the link of a host down, or up.
-fn link(host: &str, what: &str) {
+fn link(lab: &Lab, host: &str, what: &str) {
     let status = std::process::Command::new("ip")
-        .args(["link", "set", &format!("ts-cpyf-{host}"), what])
+        .args(["link", "set", &format!("ts-{}-{host}", lab.name), what])
         .status();
     assert!(status.unwrap().success());
 }
 
-#[test]
-fn a_link_that_is_cut_and_connections_that_end() {
-    let Some((_turn, lab)) = lab() else { return };
+fn a_link_that_is_cut_and_connections_that_end(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let program = lab.program;
     let name = "cut";
     fresh(&lab, name);
     lab.counter(name, "0.05", "");
     let before = Before::of(&lab);
     // For some seconds: TCP carries on.
     let (ran, _) = disturbed(&lab, name, "files", |_| {
-        link("b", "down");
+        link(&lab, "b", "down");
         std::thread::sleep(Duration::from_secs(5));
-        link("b", "up");
+        link(&lab, "b", "up");
     });
     assert_eq!(ran.code, 0, "{ran:?}");
     migrated(&lab, name, "a", "b", &before);
@@ -193,16 +228,19 @@ fn a_link_that_is_cut_and_connections_that_end() {
         whole(&lab, name, "a", &before);
     }
     // For good, once the container stands still: that it does not run there cannot be proven.
-    let (ran, report) = disturbed(&lab, name, "freeze", |_| link("b", "down"));
+    let (ran, report) = disturbed(&lab, name, "freeze", |_| link(&lab, "b", "down"));
     assert!([6, 7].contains(&ran.code), "{ran:?}");
-    link("b", "up");
+    link(&lab, "b", "up");
     if ran.code == 7 {
         assert!(
             report["next"]
                 .to_string()
                 .contains("transship migrate undo cut-")
         );
-        let paused = lab.ok("a", "docker inspect -f '{{.State.Paused}}' cut");
+        let paused = lab.ok(
+            "a",
+            &format!("{program} inspect -f '{{{{.State.Paused}}}}' cut"),
+        );
         assert_eq!(paused, "true");
     }
     if report["warnings"] != serde_json::json!([]) || ran.code == 7 {
@@ -214,9 +252,11 @@ fn a_link_that_is_cut_and_connections_that_end() {
 
 #[test]
 fn the_daemon_dies_on_either_host() {
-    let Some((_turn, lab)) = lab() else { return };
+    let Some((_turn, lab)) = lab("docker") else {
+        return;
+    };
     let name = "daemon";
-    let up = || assert!(Lab::up("cpyf", "10.95.0.0/24", "docker-26").is_some());
+    let up = || assert!(up("docker").is_some());
     let die = |host: &str| {
         lab.ok(host, "kill -KILL $(cat /run/docker.pid)");
     };
@@ -268,11 +308,13 @@ fn the_daemon_dies_on_either_host() {
 
 #[test]
 fn a_moved_container_lives_under_its_engine_as_any_other() {
-    let Some((_turn, lab)) = lab() else { return };
+    let Some((_turn, lab)) = lab("docker") else {
+        return;
+    };
     let name = "life";
     fresh(&lab, name);
     let on_b = |script: &str| lab.ok("b", &script.replace("NAME", name));
-    let up = || assert!(Lab::up("cpyf", "10.95.0.0/24", "docker-26").is_some());
+    let up = || assert!(up("docker").is_some());
     lab.counter(
         name,
         "0.1",

@@ -7,38 +7,69 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use support::Lab;
 use support::copy::{Before, copy, disturbed, fresh, migrated, rolled_back, whole};
 
-/// The hosts are narrowed and widened by one test at a time.
-fn lab() -> Option<(MutexGuard<'static, ()>, Lab)> {
+with_each_engine! {
+    a_full_disk_on_the_destination
+    no_room_to_load_the_image_on_the_destination
+    too_little_memory_for_containers_on_the_destination
+    an_agent_dies_at_each_phase_on_either_host
+}
+
+/// The hosts are narrowed and widened by one test at a time. Podmans; or Docker 28 and 26, this way round, as
+/// `copy_faults.rs` has them the other way round.
+fn lab(engine: &str) -> Option<(MutexGuard<'static, ()>, Lab)> {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = Lab::up("full", "10.113.0.0/24", "docker-26")?;
+    let lab = if engine == "podman" {
+        Lab::up("cpyp", "10.120.0.0/24", engine)?
+    } else {
+        Lab::up("full", "10.113.0.0/24", "docker-28,docker-26")?
+    };
     widen(&lab);
     Some((turn, lab))
 }
 
+/// Where an engine keeps its volumes, where it unpacks an image that it loads, and the control group of its containers.
+fn places(lab: &Lab) -> [&'static str; 3] {
+    if lab.program == "podman" {
+        [
+            "/var/lib/containers/storage/volumes",
+            "/var/tmp",
+            "libpod_parent",
+        ]
+    } else {
+        ["/var/lib/docker/volumes", "/var/lib/docker/tmp", "docker"]
+    }
+}
+
 /// Takes back what a test narrowed, or an earlier run of it that failed.
 fn widen(lab: &Lab) {
+    let [volumes, loaded, group] = places(lab);
     lab.ok(
         "b",
-        "umount -q /var/lib/docker/volumes; f=/sys/fs/cgroup/memory/docker/memory.limit_in_bytes; [ ! -e $f ] || echo -1 > $f",
+        &format!("umount -q {volumes}; umount -q {loaded}; f=/sys/fs/cgroup/memory/{group}/memory.limit_in_bytes; [ ! -e $f ] || echo -1 > $f"),
     );
 }
 
-#[test]
-fn a_full_disk_on_the_destination() {
-    let Some((_turn, lab)) = lab() else { return };
+fn a_full_disk_on_the_destination(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let program = lab.program;
     let name = "disk";
     fresh(&lab, name);
     lab.counter(name, "0.05", "-v diskdata:/data");
     lab.ok(
         "a",
-        &format!("docker exec {name} sh -c 'head -c 16m /dev/urandom > /data/f'"),
+        &format!("{program} exec {name} sh -c 'head -c 16m /dev/urandom > /data/f'"),
     );
     let before = Before::of(&lab);
     // Volumes are on a disk that is nearly full.
     lab.ok(
         "b",
-        "mount -t tmpfs -o size=2m,mode=701 full /var/lib/docker/volumes",
+        &format!(
+            "mount -t tmpfs -o size=2m,mode=701 full {}",
+            places(&lab)[0]
+        ),
     );
     let ran = copy(&lab, name, "a", "b", &["--json"]);
     widen(&lab);
@@ -49,7 +80,7 @@ fn a_full_disk_on_the_destination() {
     );
     rolled_back(&lab, name, &ran, &before, name);
     // With room, it moves.
-    let sum = format!("docker exec {name} md5sum /data/f");
+    let sum = format!("{program} exec {name} md5sum /data/f");
     let there = lab.ok("a", &sum);
     copy(&lab, name, "a", "b", &[]).expect(0);
     assert_eq!(lab.ok("b", &sum), there);
@@ -57,9 +88,50 @@ fn a_full_disk_on_the_destination() {
     fresh(&lab, name);
 }
 
-#[test]
-fn too_little_memory_for_containers_on_the_destination() {
-    let Some((_turn, lab)) = lab() else { return };
+fn no_room_to_load_the_image_on_the_destination(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let program = lab.program;
+    let name = "unloaded";
+    let forget = || {
+        fresh(&lab, name);
+        for host in ["a", "b"] {
+            lab.sh(host, &format!("{program} rmi -f big:here"));
+        }
+    };
+    forget();
+    lab.ok("a", &format!("c=$({program} run -d busybox sh -c 'head -c 16m /dev/urandom > /big'); {program} wait $c; {program} commit $c big:here; {program} rm $c; {program} run -d --name {name} big:here sh -c 'i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.05; done'; until [ $({program} logs {name} | wc -l) -ge 2 ]; do sleep 0.1; done"));
+    let before = Before::of(&lab);
+    lab.ok(
+        "b",
+        &format!(
+            "mkdir -p {at}; mount -t tmpfs -o size=2m full {at}",
+            at = places(&lab)[1]
+        ),
+    );
+    let ran = copy(&lab, name, "a", "b", &["--json"]);
+    widen(&lab);
+    assert!(
+        ran.stdout.contains("no space left on device"),
+        "{}",
+        ran.stdout
+    );
+    rolled_back(&lab, name, &ran, &before, name);
+    // With room, it moves.
+    let sum = format!("{program} exec {name} md5sum /big");
+    let there = lab.ok("a", &sum);
+    copy(&lab, name, "a", "b", &[]).expect(0);
+    assert_eq!(lab.ok("b", &sum), there);
+    migrated(&lab, name, "a", "b", &before);
+    forget();
+}
+
+fn too_little_memory_for_containers_on_the_destination(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let program = lab.program;
     let name = "narrow";
     fresh(&lab, name);
     let on_v1 = lab.sh("b", "test -e /sys/fs/cgroup/memory/cgroup.procs");
@@ -71,12 +143,13 @@ fn too_little_memory_for_containers_on_the_destination() {
     let count = "big=$(head -c 32m /dev/zero | tr '\\0' x); i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.05; done";
     lab.ok(
         "a",
-        &format!("docker run -d --name {name} busybox sh -c \"$(cat <<'END'\n{count}\nEND\n)\" && until [ $(docker logs {name} | wc -l) -ge 2 ]; do sleep 0.1; done"),
+        &format!("{program} run -d --name {name} busybox sh -c \"$(cat <<'END'\n{count}\nEND\n)\" && until [ $({program} logs {name} | wc -l) -ge 2 ]; do sleep 0.1; done"),
     );
     let before = Before::of(&lab);
+    let group = format!("/sys/fs/cgroup/memory/{}", places(&lab)[2]);
     lab.ok(
         "b",
-        "mkdir -p /sys/fs/cgroup/memory/docker; echo 16M > /sys/fs/cgroup/memory/docker/memory.limit_in_bytes",
+        &format!("mkdir -p {group}; echo 16M > {group}/memory.limit_in_bytes"),
     );
     let ran = copy(&lab, name, "a", "b", &["--json"]);
     widen(&lab);
@@ -88,7 +161,9 @@ fn too_little_memory_for_containers_on_the_destination() {
 
 #[test]
 fn what_a_killed_criu_leaves_mounted_is_taken_away_and_not_entered() {
-    let Some((_turn, lab)) = lab() else { return };
+    let Some((_turn, lab)) = lab("docker") else {
+        return;
+    };
     let name = "yard";
     fresh(&lab, name);
     lab.counter(name, "0.05", "");
@@ -105,9 +180,10 @@ kill -KILL $(cat /var/lib/transship/migrate/yard/agent)"#;
     fresh(&lab, name);
 }
 
-#[test]
-fn an_agent_dies_at_each_phase_on_either_host() {
-    let Some((_turn, lab)) = lab() else { return };
+fn an_agent_dies_at_each_phase_on_either_host(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
     let name = "agents";
     fresh(&lab, name);
     lab.counter(name, "0.05", "-v agentsdata:/data");
