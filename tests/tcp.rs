@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+use support::copy::{clean, disturbed_in, interrupt};
 use support::{Lab, Ran};
 
 /// `a` and `d` have Docker 26, `b` and `c` Docker 28. One test at a time.
@@ -19,8 +20,9 @@ fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
     Some((turn, lab.as_ref()?))
 }
 
-/// Device of this machine at the lab's bridge.
+/// Device of this machine at the bridge of that lab, and of the one with Podman.
 const BRIDGE: &str = "ts-tcp";
+const PODMANS: &str = "ts-tcpp";
 /// Of the container in the macvlan that all hosts have; and of this machine there.
 const ADDRESS: &str = "10.115.0.50";
 const ADDRESS_6: &str = "fd15::50";
@@ -41,7 +43,9 @@ impl Clients {
     /// Each has had its first answers.
     fn of(addresses: &[&str]) -> Self {
         // This machine may know the addresses from an earlier test, with the container that had them then.
-        here(&format!("ip neigh flush dev {BRIDGE}"));
+        for bridge in [BRIDGE, PODMANS] {
+            here(&format!("ip neigh flush dev {bridge} 2>/dev/null || :"));
+        }
         let begin = |address: &&str| Client::begin(address.parse().unwrap()).unwrap();
         let clients = Clients(addresses.iter().map(begin).collect());
         clients.go_on("nothing has moved yet");
@@ -369,4 +373,51 @@ fn what_would_break_a_connection_is_refused_before_anything_is_touched() {
             &format!("docker rm -f {name}; docker network rm natted"),
         );
     }
+}
+
+/// Podman attaches the network before the source is frozen: until the container goes on, nothing of that is seen.
+#[test]
+fn clients_of_podmans_containers_see_every_answer_too() {
+    let Some(lab) = Lab::up("tcpp", "10.122.0.0/24", "podman") else {
+        return;
+    };
+    let (name, address, address_6) = ("talks", "10.122.0.50", "fd22::50");
+    for host in ["a", "b"] {
+        lab.sh(host, "podman rm -af --time 0");
+        lab.ok(host, "podman network exists lan || podman network create -d macvlan --ipv6 --subnet 10.122.0.0/24 --gateway 10.122.0.1 --subnet fd22::/64 --gateway fd22::1 -o parent=eth0 lan");
+    }
+    here(&format!(
+        "ip -6 addr replace fd22::1/64 dev {PODMANS} nodad"
+    ));
+    let run = format!(
+        "podman run -d --name {name} --network lan --ip {address} --ip6 {address_6} busybox tcps && sleep 1"
+    );
+    lab.ok("a", &run);
+    let clients = Clients::of(&[address, address_6]);
+    let other =
+        format!("podman run -d --name other --network lan --ip {address} busybox sleep 1000");
+    lab.ok("b", &other);
+    let mode = ["--mode", "copy", "--tcp-established"];
+    let mut args = vec!["migrate", name, "--from", "a", "--to", "b"];
+    args.extend(mode);
+    let said = lab.run(&args).expect(4).stderr;
+    assert!(
+        said.contains("podman network disconnect lan other"),
+        "{said}"
+    );
+    lab.ok("b", "podman rm -f --time 0 other");
+    // The other host has the address by then, and must not have told anybody.
+    disturbed_in(&lab, name, &mode, "freeze", interrupt)
+        .0
+        .expect(130);
+    clients.go_on("it was interrupted");
+    for mode in ["copy", "post-copy"] {
+        for (from, to) in [("a", "b"), ("b", "a")] {
+            moved(&lab, name, from, to, mode);
+            clients.go_on(&format!("{mode}, {from} to {to}"));
+        }
+    }
+    clean(&lab, name);
+    clients.end();
+    lab.ok("a", &format!("podman rm -f --time 0 {name}"));
 }

@@ -1,6 +1,6 @@
 //! The engines, and what they do differently.
 
-use crate::podman::Podman;
+use crate::podman::{self, Podman};
 use crate::{Container, EngineError};
 use crate::{Docker, Why};
 use host::{Cmd, Host};
@@ -24,6 +24,13 @@ impl Kind {
         match self {
             Kind::Docker => "docker",
             Kind::Podman => "podman",
+        }
+    }
+
+    /// Brings what `network inspect` tells of a network into Docker's form.
+    pub fn network_as_docker(self, raw: &mut serde_json::Value) {
+        if self == Kind::Podman {
+            podman::network_as_docker(raw);
         }
     }
 }
@@ -132,6 +139,16 @@ impl Engine {
     pub fn runtime_makes_network(&self, container: &Container) -> bool {
         container.has_own_network_namespace()
             && (self.asks(|_| true, false) || container.network_mode() == "none")
+    }
+
+    /// The program that attaches a container of this engine to networks before the runtime is called; none where the
+    /// engine does that later, or in another way.
+    #[must_use]
+    pub fn netavark(&self) -> Option<&str> {
+        match self {
+            Engine::Docker(_) => None,
+            Engine::Podman(podman) => podman.netavark.as_deref(),
+        }
     }
 
     /// The file with what a container of this engine prints, which may not have been started yet; none where its

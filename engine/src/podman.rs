@@ -19,6 +19,9 @@ pub struct Podman {
     pub default_runtime: String,
     /// The log driver of a container that names none.
     pub log_driver: String,
+    /// The program that attaches its containers to networks, where that is netavark.
+    #[serde(default)]
+    pub netavark: Option<String>,
 }
 
 impl Podman {
@@ -67,6 +70,9 @@ impl Podman {
             },
             default_runtime: text("/host/ociRuntime/name").unwrap_or("crun").to_owned(),
             log_driver: text("/host/logDriver").unwrap_or("k8s-file").to_owned(),
+            netavark: text("/host/networkBackendInfo/path")
+                .filter(|_| text("/host/networkBackend") == Some("netavark"))
+                .map(str::to_owned),
         })
     }
 }
@@ -200,5 +206,55 @@ fn volumes(raw: &mut Value) {
     }
     if !anonymous.is_empty() {
         raw["Config"]["Volumes"] = anonymous.into();
+    }
+}
+
+/// Brings what `podman network inspect` tells of a network into Docker's form, as far as that is read.
+pub(crate) fn network_as_docker(raw: &mut Value) {
+    let driver = raw["driver"].as_str().unwrap_or_default().to_owned();
+    let mut options = raw["options"].as_object().cloned().unwrap_or_default();
+    if let Some(mode) = options.remove("mode") {
+        options.insert(format!("{driver}_mode"), mode);
+    }
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let subnets = list(&raw["subnets"]);
+    let subnets = subnets
+        .iter()
+        .map(|one| value!({"Subnet": one["subnet"], "Gateway": one["gateway"]}));
+    let containers = raw["containers"].as_object().cloned().unwrap_or_default();
+    let containers = containers.into_iter().map(|(id, one)| {
+        let interfaces = one["interfaces"].as_object().into_iter().flatten();
+        let mut endpoint = value!({"Name": one["name"]});
+        for address in interfaces.flat_map(|(_, of)| list(&of["subnets"])) {
+            let address = &address["ipnet"];
+            let six = address.as_str().is_some_and(|text| text.contains(':'));
+            endpoint[if six { "IPv6Address" } else { "IPv4Address" }] = address.clone();
+        }
+        (id, endpoint)
+    });
+    *raw = value!({
+        "Name": raw["name"], "Id": raw["id"], "Driver": driver, "Options": options,
+        "EnableIPv6": raw["ipv6_enabled"],
+        "IPAM": {"Config": subnets.collect::<Vec<_>>()},
+        "Containers": containers.collect::<serde_json::Map<_, _>>(),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_told_of_as_docker_does() {
+        let mut raw = value!({"name": "lan", "id": "f9", "driver": "macvlan", "ipv6_enabled": true,
+            "options": {"mode": "vepa"}, "subnets": [{"subnet": "10.1.0.0/24", "gateway": "10.1.0.1"}],
+            "containers": {"9a": {"name": "t", "interfaces": {"eth0": {"subnets": [
+                {"ipnet": "10.1.0.50/24"}, {"ipnet": "fd53::50/64"}]}}}}});
+        network_as_docker(&mut raw);
+        let is = value!({"Name": "lan", "Id": "f9", "Driver": "macvlan", "EnableIPv6": true,
+            "Options": {"macvlan_mode": "vepa"},
+            "IPAM": {"Config": [{"Subnet": "10.1.0.0/24", "Gateway": "10.1.0.1"}]},
+            "Containers": {"9a": {"Name": "t", "IPv4Address": "10.1.0.50/24", "IPv6Address": "fd53::50/64"}}});
+        assert_eq!(raw, is);
     }
 }

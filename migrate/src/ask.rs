@@ -80,7 +80,11 @@ pub(crate) fn container(
 
 /// What the engine tells of a network, if there is one.
 pub(crate) fn network(host: &dyn Host, kind: Kind, name: &Name) -> Result<Option<Value>, Failure> {
-    first(host, &kind.inspect_network(name))
+    let mut network = first(host, &kind.inspect_network(name))?;
+    if let Some(network) = &mut network {
+        kind.network_as_docker(network);
+    }
+    Ok(network)
 }
 
 /// What the engine tells of a volume, if there is one.

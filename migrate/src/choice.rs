@@ -86,19 +86,13 @@ pub(crate) fn goes_with(source: &dyn Host, kind: Kind, options: &Options) -> Res
     if kind == Kind::Docker {
         return Ok(());
     }
-    let (what, fix) = if options.mode.has_rounds() {
-        ("mode pre-copy", "--mode copy")
-    } else if options.tcp_established {
-        (
-            "--tcp-established",
-            "without --tcp-established, once its connections are closed",
-        )
-    } else {
+    if !options.mode.has_rounds() {
         return Ok(());
-    };
+    }
     let on = source.name();
-    let what = format!("{what} works with Docker only, and the container on {on} is one of {kind}");
-    Err(Failure::refused(on, what).fix(fix))
+    let what =
+        format!("mode pre-copy works with Docker only, and the container on {on} is one of {kind}");
+    Err(Failure::refused(on, what).fix("--mode copy"))
 }
 
 /// Whether two hosts can do what is asked for, whatever the container.
@@ -149,8 +143,7 @@ mod tests {
                 };
                 let said = |kind| goes_with(&host::Local, kind, &options).is_err();
                 assert!(!said(Kind::Docker));
-                let refused = tcp_established || mode == Mode::PreCopy;
-                assert_eq!(said(Kind::Podman), refused, "{mode:?}");
+                assert_eq!(said(Kind::Podman), mode == Mode::PreCopy, "{mode:?}");
             }
         }
     }

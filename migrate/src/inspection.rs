@@ -83,7 +83,7 @@ pub(crate) fn inspect(
         };
         subject::place(&**destination, &container, &copied)?;
         if options.tcp_established {
-            warnings = tcp::check(&**source, &**destination, kind, &container)?;
+            warnings = tcp::check(&**source, &**destination, &destination_engine, &container)?;
         } else {
             connections::none_open(&**source, &container)?;
         }

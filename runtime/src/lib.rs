@@ -9,6 +9,7 @@
 //! What is pending is a folder of root's below [`pending::HOME`]; see [`pending`].
 
 mod announce;
+mod attach;
 mod call;
 mod cgroup;
 mod gate;
@@ -45,12 +46,15 @@ pub const RUNC: &str = "TRANSSHIP_RUNC";
 /// A verb that runc has not: tells the neighbours that the addresses of the process named after it are here.
 pub const ANNOUNCE: &str = "announce";
 
-/// Whether the program was called by the runtime's name.
+/// Whether the program was called by the runtime's name, or in the place of what attaches networks.
 #[must_use]
 pub fn is_called(argv0: Option<&OsString>) -> bool {
-    argv0
-        .and_then(|name| Path::new(name).file_name())
-        .is_some_and(|name| name == NAME)
+    argv0.is_some_and(|argv0| {
+        Path::new(argv0)
+            .file_name()
+            .is_some_and(|name| name == NAME)
+            || attach::is_called(argv0)
+    })
 }
 
 /// Does what the engine asks for; `args` without the program's name. Returns an exit status only where
@@ -62,6 +66,14 @@ pub fn run(args: &[OsString]) -> u8 {
 
 fn run_in(home: &Path, args: &[OsString]) -> u8 {
     let call = Call::parse(args);
+    if let Some(argv0) = std::env::args_os()
+        .next()
+        .filter(|argv0| attach::is_called(argv0))
+    {
+        // Podman prints what is said here.
+        eprintln!("{}", attach::run(&argv0, args));
+        return 1;
+    }
     if network::is_hook(args) {
         return match network::hook() {
             Ok(()) => 0,

@@ -4,6 +4,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Does something in the network namespace of a process, in a thread of its own; programs that it starts are in
@@ -12,9 +13,16 @@ pub(crate) fn within<T: Send>(
     pid: i32,
     work: impl FnOnce() -> Result<T, String> + Send,
 ) -> Result<T, String> {
-    let path = format!("/proc/{pid}/ns/net");
-    let said = |error: &dyn std::fmt::Display| format!("{path}: {error}");
-    let namespace = File::open(&path).map_err(|error| said(&error))?;
+    inside(Path::new(&format!("/proc/{pid}/ns/net")), work)
+}
+
+/// The same in the network namespace that has a path.
+pub(crate) fn inside<T: Send>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, String> + Send,
+) -> Result<T, String> {
+    let said = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let namespace = File::open(path).map_err(|error| said(&error))?;
     std::thread::scope(|scope| {
         let there = scope.spawn(|| {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))

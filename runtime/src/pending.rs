@@ -10,6 +10,9 @@
 //! - `pid`: process id of the restored first process, until `start`;
 //! - `kept`: made by whoever fetches memory that was not in the images, once nothing can be lost any
 //!   more by the end of one process; `start` waits for it;
+//! - `helpers/`: `netavark`, which is our program, and `real`, which is netavark, where the engine attaches networks
+//!   before it calls the runtime; see `attach`;
+//! - `locked`: made when the network was locked before it was attached;
 //! - `replay`: what the container printed last where it came from; printed before it goes on; `replay.out`,
 //!   `replay.err` and `printing` where a process of its own does that;
 //! - `work/`: CRIU's log.
@@ -37,6 +40,18 @@ pub const PID: &str = "pid";
 
 /// Name of the file that says that the user faults of a container without its memory are held.
 pub const KEPT: &str = "kept";
+
+/// Name of the folder with what Podman takes for its helpers.
+pub const HELPERS: &str = "helpers";
+
+/// Name there of what it takes for netavark.
+pub const NETAVARK: &str = "netavark";
+
+/// Name there of the real one.
+pub const REAL: &str = "real";
+
+/// Name of the file that says that the network was locked before it was attached.
+pub(crate) const LOCKED: &str = "locked";
 
 /// How a container is to be restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

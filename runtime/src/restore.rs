@@ -2,7 +2,7 @@
 
 use crate::call::Call;
 use crate::hooks::{self, Hook};
-use crate::pending::{KEPT, Options, PID, Pending};
+use crate::pending::{KEPT, LOCKED, Options, PID, Pending};
 use crate::watch::Watch;
 use crate::{announce, cgroup, gate, marks, network, processes, replay, runc};
 use serde_json::Value;
@@ -32,6 +32,9 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     let options = pending.options()?;
     pending.claim()?;
     let (network, attach) = annotate(call, &pending, &options, cgroup::unified())?;
+    if network == Network::There && options.tcp_established && !pending.path(LOCKED).exists() {
+        return Err("its network was attached without having been locked first".to_owned());
+    }
     let gate = gate::wait(
         &pending.path("gate"),
         Duration::from_secs(options.wait_seconds),
@@ -74,7 +77,7 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     } else {
         replay::print(&pending)?;
     }
-    if options.tcp_established {
+    if options.tcp_established && network == Network::Later {
         network::take_back(first(&pid_file)?, &options)?;
     }
     for hook in &attach {
@@ -201,15 +204,16 @@ fn annotate(
     let said = |error: &dyn std::fmt::Display| format!("{}: {error}", config.display());
     let criu = pending.path("criu.conf");
     let mut text = "leave-stopped\n".to_owned();
-    if options.tcp_established {
-        let script = network::script()?;
-        text.push_str(&format!(
-            "tcp-established\naction-script {}\n",
-            script.display()
-        ));
-    }
     let bytes = std::fs::read(&config).map_err(|error| said(&error))?;
     let mut spec: Value = serde_json::from_slice(&bytes).map_err(|error| said(&error))?;
+    let network = Network::of(&spec);
+    if options.tcp_established {
+        text.push_str("tcp-established\n");
+        if network == Network::Later {
+            let script = network::script()?;
+            text.push_str(&format!("action-script {}\n", script.display()));
+        }
+    }
     let systemd = call.global().iter().any(|arg| arg == "--systemd-cgroup");
     if let Some(path) = cgroup::path(&spec, systemd).filter(|_| unified) {
         text.push_str(&format!("cgroup-root {path}\n"));
@@ -225,7 +229,7 @@ fn annotate(
         Vec::new()
     };
     std::fs::write(&config, spec.to_string()).map_err(|error| said(&error))?;
-    Ok((Network::of(&spec), attach))
+    Ok((network, attach))
 }
 
 /// The last line in which CRIU says what went wrong, before the lines that only say that it failed.

@@ -141,9 +141,15 @@ fn make_pending(context: &Context) -> Result<(), Failure> {
         },
         lazy_pages: context.options.leaves_pages(),
     };
-    let script = r#"umask 077; mkdir -p "$1" && mkdir "$2" "$2/work" && mkfifo "$2/gate" && cat > "$2/options.json""#;
+    let script = r#"umask 077; mkdir -p "$1" && mkdir "$2" "$2/work" && mkfifo "$2/gate" && cat > "$2/options.json" || exit
+[ -z "$3" ] || { mkdir "$2/$4" && ln -s "$5" "$2/$4/$6" && ln -s "$3" "$2/$4/$7"; }"#;
+    let netavark = context.destination.engine.netavark();
+    let netavark = netavark.filter(|_| context.options.tcp_established);
     let cmd = Cmd::changes("sh")
         .args(["-c", script, "sh", pending::HOME, &pending_folder(context)])
+        .arg(netavark.unwrap_or_default())
+        .args([pending::HELPERS, runtime::PATH])
+        .args([pending::NETAVARK, pending::REAL])
         .stdin(&serde_json::to_vec(&options).expect("options are plain"));
     context.destination.host.text(&cmd)?;
     Ok(())
@@ -296,7 +302,7 @@ fn receive_job(context: &Context, token: Token, binds: &[String]) -> Result<Rece
         trees,
         log: side.engine.log_file(&container).map(PathBuf::from),
         print_late: side.engine.owns_log_file(),
-        start: words(&start(side, &id)),
+        start: words(&start(context, side, &id)),
         token,
         lazy_seconds: context
             .options
@@ -308,14 +314,16 @@ fn receive_job(context: &Context, token: Token, binds: &[String]) -> Result<Rece
 
 /// The engine's start of the container. Whoever asks whether all that a migration started has ended must not
 /// wait for what stays under the container: it does not get the work folder's lock, which is descriptor 9.
-fn start(side: &Side, id: &Name) -> Cmd {
+fn start(context: &Context, side: &Side, id: &Name) -> Cmd {
     let start = side.engine.kind().start(id);
     if !side.engine.start_leaves_a_process() {
         return start;
     }
-    let script = r#""$@" 9<&-; exit $?"#;
+    // A folder in which Podman looks for its helpers first; that there is none is right too.
+    let script = r#"export CONTAINERS_HELPER_BINARY_DIR="$1"; shift; "$@" 9<&-; exit $?"#;
+    let helpers = format!("{}/{}", pending_folder(context), pending::HELPERS);
     Cmd::changes("sh")
-        .args(["-c", script, "sh"])
+        .args(["-c", script, "sh", &helpers])
         .args(words(&start))
 }
 

@@ -2,7 +2,7 @@
 
 use super::connections::Connection;
 use crate::Failure;
-use engine::Container;
+use engine::{Container, Kind};
 use host::{Cmd, Host};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -13,6 +13,7 @@ const BRIDGE: &str = "com.docker.network.bridge.name";
 /// A network as the engine of a host tells of it.
 pub(super) struct Here<'a> {
     pub host: &'a dyn Host,
+    pub kind: Kind,
     pub network: &'a Value,
 }
 
@@ -60,7 +61,8 @@ impl Here<'_> {
     /// The network made anew, as a line for a shell, with one option of its driver or its gateway changed.
     fn made_anew(&self, option: Option<(&str, &str)>, gateway: Option<IpAddr>) -> String {
         let name = self.name();
-        let mut line = Cmd::changes("docker").args(["network", "create", "--driver"]);
+        let program = self.kind.program();
+        let mut line = Cmd::changes(program).args(["network", "create", "--driver"]);
         line = line.arg(self.network["Driver"].as_str().unwrap_or_default());
         if self.network["EnableIPv6"] == true {
             line = line.arg("--ipv6");
@@ -93,9 +95,13 @@ impl Here<'_> {
         }
         for (name, value) in &options {
             let value = value.as_str().unwrap_or_default();
+            let name = match (self.kind, name.as_str()) {
+                (Kind::Podman, "macvlan_mode" | "ipvlan_mode") => "mode",
+                (_, name) => name,
+            };
             line = line.args(["--opt", &format!("{name}={value}")]);
         }
-        format!("docker network rm {name}; {}", line.arg(name).line())
+        format!("{program} network rm {name}; {}", line.arg(name).line())
     }
 }
 
@@ -116,15 +122,25 @@ pub(super) fn is_one(here: &Here, there: &Here) -> Result<(), Failure> {
         "ipvlan" => {
             in_mode(here, "ipvlan_mode", "l2").and_then(|()| in_mode(there, "ipvlan_mode", "l2"))
         }
-        "bridge" => bridged(here, there),
+        // Podman makes a bridge when the first container is started.
+        "bridge" if here.kind == Kind::Docker => bridged(here, there),
         other => {
             let (on, name) = (here.host.name(), here.name());
+            let kind = here.kind;
             let what = format!(
-                "no address can be moved in network {name} on {on}, which is of the driver {other}"
+                "no address of a container of {kind} can be moved in network {name} on {on}, which is of the driver {other}"
             );
-            Err(Failure::refused(on, what).fix("create the container in a macvlan or ipvlan network that both hosts have: docker run --network NAME --ip ADDRESS"))
+            Err(Failure::refused(on, what).fix(in_a_lan(kind)))
         }
     }
+}
+
+/// What to do about a container whose address cannot be moved.
+pub(super) fn in_a_lan(kind: Kind) -> String {
+    let program = kind.program();
+    format!(
+        "create it with addresses of its own in a macvlan or ipvlan network that both hosts have: {program} run --network NAME --ip ADDRESS"
+    )
 }
 
 /// The driver's mode is the one in which neighbours see the container on the host's own LAN.
@@ -156,7 +172,7 @@ fn bridged(here: &Here, there: &Here) -> Result<(), Failure> {
         );
         let to = other.host.name();
         return Err(Failure::refused(on, what)
-            .fix("create the container in a macvlan or ipvlan network that both hosts have: docker run --network NAME --ip ADDRESS")
+            .fix(in_a_lan(here.kind))
             .fix(format!("or make the bridges of both hosts one LAN, on {on}: ip link add lan-{to} type vxlan id 7 dstport 4789 remote ADDRESS-OF-{to} && ip link set lan-{to} master {bridge} up; and the same on {to}")));
     }
     let (own, others) = (here.own_addresses()?, there.own_addresses()?);
@@ -313,6 +329,7 @@ mod tests {
             "IPAM": {"Config": [{"Subnet": "10.1.0.0/24", "Gateway": "10.1.0.1"}, {"Subnet": "fd01::/64"}]}});
         let here = Here {
             host: &host::Local,
+            kind: Kind::Docker,
             network: &network,
         };
         let failure = is_one(&here, &here).unwrap_err();
@@ -329,6 +346,7 @@ mod tests {
         let other = json!({"Name": "lan", "Driver": "overlay"});
         let here = Here {
             host: &host::Local,
+            kind: Kind::Docker,
             network: &other,
         };
         assert!(is_one(&here, &here).unwrap_err().what.contains("overlay"));
@@ -336,6 +354,7 @@ mod tests {
             let good = json!({"Name": "lan", "Driver": "macvlan", "Options": mode});
             let here = Here {
                 host: &host::Local,
+                kind: Kind::Docker,
                 network: &good,
             };
             is_one(&here, &here).unwrap();

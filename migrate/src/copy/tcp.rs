@@ -3,7 +3,7 @@
 use super::connections::{self, Connection};
 use super::lan;
 use crate::{Failure, ask};
-use engine::{Container, Kind, Name};
+use engine::{Container, Engine, Kind, Name};
 use host::{Cmd, Host};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -56,14 +56,22 @@ command -v ip >/dev/null || exit 3
 command -v nft >/dev/null || command -v iptables >/dev/null || exit 4
 command -v nft >/dev/null && printf %s "$1" | nft -c -f - 2>/dev/null || exit 5"#;
 
-/// The container has the same addresses on the destination, in a network of the same name and subnets by which
+/// The container has the same addresses on the destination, whose engine this is, in a network of the same name and subnets by which
 /// neighbours find it on either host, and its connections go no other way. Says what is not as good as it could be.
 pub(crate) fn check(
     source: &dyn Host,
     destination: &dyn Host,
-    kind: Kind,
+    engine: &Engine,
     container: &Container,
 ) -> Result<Vec<String>, Failure> {
+    let (kind, to) = (engine.kind(), destination.name());
+    if kind == Kind::Podman && engine.netavark().is_none() {
+        return Err(Failure::refused(
+            to,
+            format!("Podman on {to} attaches containers to networks without netavark, and so before anybody can lock them"),
+        )
+        .fix(format!("on {to}: apt-get install netavark, and network_backend = \"netavark\" in /etc/containers/containers.conf")));
+    }
     let warnings = [tools(source, container)?, tools(destination, container)?];
     let warnings = warnings.into_iter().flatten().collect();
     let (on, name) = (source.name(), container.name());
@@ -89,12 +97,11 @@ pub(crate) fn check(
                 on,
                 format!("{name} would have another address in network {network} at its destination, and the other ends of its connections would not find it"),
             )
-            .fix("create it with addresses of its own in a macvlan or ipvlan network that both hosts have: docker run --network NAME --ip ADDRESS"));
+            .fix(lan::in_a_lan(kind)));
         }
         let network =
             Name::new(network).map_err(|error| Failure::refused(on, error.to_string()))?;
         let here = ask::network(source, kind, &network)?.unwrap_or_default();
-        let to = destination.name();
         let make = |what: String| {
             let line = kind.inspect_network(&network).line();
             Failure::refused(to, what).fix(format!("make it there as on {on}: {line}"))
@@ -108,10 +115,12 @@ pub(crate) fn check(
         }
         let own = lan::Here {
             host: source,
+            kind,
             network: &here,
         };
         let other = lan::Here {
             host: destination,
+            kind,
             network: &there,
         };
         lan::is_one(&own, &other)?;

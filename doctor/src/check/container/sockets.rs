@@ -16,7 +16,7 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "It has no open TCP connections, or CRIU may take them",
                 "TCP sockets of its processes that are neither closed nor listening. It fails where there is one and tcp-established is not switched on",
                 "CRIU takes connections along only when asked to, since the other end must not notice the move: the container needs the same address at its destination",
-                "for a container of Docker, where both hosts' networks can give it its address: `transship migrate NAME --from A --to B --tcp-established`. For one of Podman transship has no such option: `podman container checkpoint --tcp-established NAME`, and the same option at the restore. For a checkpoint by hand with Docker: `echo tcp-established >>/etc/criu/runc.conf` on both hosts. Or close the connections first",
+                "where both hosts' networks can give it its address: `transship migrate NAME --from A --to B --tcp-established`. For a checkpoint by hand with Podman: `podman container checkpoint --tcp-established NAME`, and the same option at the restore. For one by hand with Docker: `echo tcp-established >>/etc/criu/runc.conf` on both hosts. Or close the connections first",
             ),
             tcp,
         ),
@@ -71,9 +71,7 @@ fn tcp(inmate: &Inmate<'_>) -> Outcome {
     let mut fail =
         Outcome::fail("TCP connections are open, and CRIU is not told to take them along")
             .found(some(&connections));
-    if inmate.podman() {
-        fail = fail.because("CRIU takes connections along only when asked to, and `transship migrate --tcp-established` does that for containers of Docker only");
-    } else if !inside(&own) && !own_addresses(inmate) {
+    if !inside(&own) && !own_addresses(inmate) {
         fail = fail.fix("create it with an address of its own in a macvlan or ipvlan network that both hosts have: transship migrate --tcp-established moves such a one, and the engine chose this one's address");
     } else if let Some((destination, _)) = &inmate.destination {
         fail = fail.fix(format!(
