@@ -4,12 +4,16 @@
 mod support;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use support::Lab;
-use support::copy::{Before, copy, disturbed, fresh, migrated, rolled_back, whole};
+use support::copy::{
+    Before, Killed, copy, disturbed, fresh, interrupt, kill, killed, migrated, rolled_back, undo,
+    whole,
+};
 
 with_each_engine! {
     a_full_disk_on_the_destination
-    no_room_to_load_the_image_on_the_destination
+    an_image_that_finds_no_room_or_whose_way_ends
     too_little_memory_for_containers_on_the_destination
     an_agent_dies_at_each_phase_on_either_host
 }
@@ -44,6 +48,7 @@ fn places(lab: &Lab) -> [&'static str; 3] {
 /// Takes back what a test narrowed, or an earlier run of it that failed.
 fn widen(lab: &Lab) {
     let [volumes, loaded, group] = places(lab);
+    lab.ok("a", "tc qdisc del dev eth0 root 2>/dev/null; true");
     lab.ok(
         "b",
         &format!("umount -q {volumes}; umount -q {loaded}; f=/sys/fs/cgroup/memory/{group}/memory.limit_in_bytes; [ ! -e $f ] || echo -1 > $f"),
@@ -88,7 +93,7 @@ fn a_full_disk_on_the_destination(engine: &str) {
     fresh(&lab, name);
 }
 
-fn no_room_to_load_the_image_on_the_destination(engine: &str) {
+fn an_image_that_finds_no_room_or_whose_way_ends(engine: &str) {
     let Some((_turn, lab)) = lab(engine) else {
         return;
     };
@@ -101,7 +106,8 @@ fn no_room_to_load_the_image_on_the_destination(engine: &str) {
         }
     };
     forget();
-    lab.ok("a", &format!("c=$({program} run -d busybox sh -c 'head -c 16m /dev/urandom > /big'); {program} wait $c; {program} commit $c big:here; {program} rm $c; {program} run -d --name {name} big:here sh -c 'i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.05; done'; until [ $({program} logs {name} | wc -l) -ge 2 ]; do sleep 0.1; done"));
+    // All of one layer: else it is tried a second time, with the layers that were left out.
+    lab.ok("a", &format!("c=$({program} run -d busybox sh -c 'head -c 16m /dev/urandom > /big'); {program} wait $c; {program} export $c | {program} import - big:here; {program} rm $c; {program} run -d --name {name} big:here sh -c 'i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.05; done'; until [ $({program} logs {name} | wc -l) -ge 2 ]; do sleep 0.1; done"));
     let before = Before::of(&lab);
     lab.ok(
         "b",
@@ -118,6 +124,30 @@ fn no_room_to_load_the_image_on_the_destination(engine: &str) {
         ran.stdout
     );
     rolled_back(&lab, name, &ran, &before, name);
+    // It takes its time now.
+    lab.ok(
+        "a",
+        "tc qdisc replace dev eth0 root tbf rate 16mbit burst 64kb latency 50ms",
+    );
+    let a_moment = Duration::from_secs(1);
+    let (ran, _) = disturbed(&lab, name, "image", |pid| {
+        std::thread::sleep(a_moment);
+        interrupt(pid);
+    });
+    assert_eq!(ran.code, 130, "{ran:?}");
+    whole(&lab, name, "a", &before);
+    for (host, side) in [("a", "save"), ("b", "load")] {
+        let (ran, _) = disturbed(&lab, name, "image", |_| {
+            kill(&lab, host, &format!("^[^ ]*transship.agent.{side}"));
+        });
+        rolled_back(&lab, name, &ran, &before, side);
+    }
+    let Killed { ended } = killed(&lab, name, "image", a_moment);
+    assert!(ended.is_none(), "{ended:?}");
+    let report = undo(&lab, name).expect(0).json();
+    assert_eq!(report["outcome"], "rolled-back", "{report:#}");
+    whole(&lab, name, "a", &before);
+    widen(&lab);
     // With room, it moves.
     let sum = format!("{program} exec {name} md5sum /big");
     let there = lab.ok("a", &sum);

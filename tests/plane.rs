@@ -261,9 +261,12 @@ docker run -d --name layered top:here sh -c 'i=0; while true; do echo $i; i=$(ex
         )
     };
     let before = ids("a");
-    // b has what both begin with: of the image, the large layer travels.
+    // b has what both begin with: of the image, the large layer travels, and not by way of this machine.
+    let came = came_here(lab);
     let report = copy(lab, name, "a", "b", &["--json"]).expect(0).json();
+    let came = came_here(lab) - came;
     assert!(image(&report) > 24 << 20, "{report:#}");
+    assert!(came < 8 << 20, "{came} bytes came here");
     assert_eq!(
         (ids("b"), lab.ok("b", &sum)),
         (before.clone(), there.clone())
@@ -276,7 +279,7 @@ docker run -d --name layered top:here sh -c 'i=0; while true; do echo $i; i=$(ex
         (ids("a"), lab.ok("a", &sum)),
         (before.clone(), there.clone())
     );
-    // A host whose tar cannot leave anything out sends all of it.
+    // A host whose tar cannot leave anything out sends all of it; through SSH where no port can be reached.
     lab.forget(name);
     lab.ok(
         "b",
@@ -286,12 +289,17 @@ docker run -d --name layered top:here sh -c 'i=0; while true; do echo $i; i=$(ex
         "a",
         "docker run -d --name layered top:here sh -c 'i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.1; done'; printf '#!/bin/sh\\nexit 1\\n' > /usr/local/bin/tar; chmod 755 /usr/local/bin/tar",
     );
+    close(lab, "b", "10.107.0.2");
+    let came = came_here(lab);
     // CRIU needs its tar later.
     let (ran, report) = disturbed(lab, name, "create", |_| {
         lab.ok("a", "rm /usr/local/bin/tar");
     });
     ran.expect(0);
+    open_again(lab);
+    let came = came_here(lab) - came;
     assert!(image(&report) > 24 << 20, "{report:#}");
+    assert!(came > 24 << 20, "{came} bytes came here");
     assert_eq!((ids("b"), lab.ok("b", &sum)), (before, there));
     lab.forget(name);
     for host in ["a", "b"] {

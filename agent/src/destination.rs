@@ -2,21 +2,19 @@
 
 use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver};
-use crate::job::{DIRECT, Event, IMAGES, ReceiveJob, THROUGH, Token, Took, command};
+use crate::job::{Event, IMAGES, ReceiveJob, Took, command};
 use crate::keep::Keeper;
-use crate::link::{Duplex, Incoming, Listener};
+use crate::meet;
 use crate::pages::Pages;
 use crate::rounds;
-use crate::source::listen;
 use crate::tree::{Store, Style};
 use crate::tunnel::Shared;
-use host::{Cmd, Host, Local, NO_LIMIT};
+use host::{Host, Local, NO_LIMIT};
 use runtime::{marks, pending};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io::{BufRead, Read, Write};
-use std::net::{IpAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -26,7 +24,7 @@ use std::time::{Duration, Instant};
 /// How often the gate is tried until the runtime is there.
 const KNOCK: Duration = Duration::from_millis(2);
 /// How often is told that frames come.
-const TICK: Duration = Duration::from_secs(1);
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 
 /// The engine's start of the container.
 pub(crate) type Starting<'scope> = std::thread::ScopedJoinHandle<'scope, host::Result<String>>;
@@ -40,99 +38,30 @@ pub fn receive(
     mut from: impl BufRead + Send + 'static,
     control: &mut (dyn Write + Send),
 ) -> Result<()> {
-    let listener = Listener::open();
-    let link = match &listener {
-        Ok(listener) => Some(listener.link(addresses())?),
-        Err(_) => None,
-    };
-    tell(control, &Event::Listening { link })?;
-    // The source says that it is connected once we have greeted it.
-    let token = job.token.clone();
-    let (offer, offered) = std::sync::mpsc::channel();
     let lazy = job.lazy_seconds.is_some();
-    let accepted = std::thread::spawn(move || {
-        let listener = listener?;
-        let first = listener.accept_lanes(&token)?;
+    let (offer, offered) = std::sync::mpsc::channel();
+    let way = meet::source(&job.token, &mut from, control, lazy.then_some(offer))?;
+    let Some(stream) = way else {
         if lazy {
-            std::thread::spawn(move || come_again(&listener, &token.of_pages(), &offer));
+            return Err(AgentError::Other(
+                "post-copy needs a direct connection between the hosts, and no port of this one could be reached; --mode copy goes through SSH too"
+                    .into(),
+            ));
         }
-        Ok::<_, AgentError>(first)
-    });
-    let mut word = String::new();
-    from.read_line(&mut word).map_err(AgentError::receiving)?;
-    match word.trim() {
-        THROUGH if lazy => Err(AgentError::Other(
-            "post-copy needs a direct connection between the hosts, and no port of this one could be reached; --mode copy goes through SSH too"
-                .into(),
-        )),
-        THROUGH => take(job, from, control, None),
-        DIRECT => {
-            let stream = accepted
-                .join()
-                .map_err(|_| AgentError::Other("the thread that listens ended".into()))??;
-            let connections: Vec<TcpStream> = stream
-                .lanes()
-                .iter()
-                .map(|lane| lane.sock.tcp().try_clone())
-                .collect::<std::io::Result<_>>()
-                .map_err(AgentError::receiving)?;
-            let shared = Arc::<Shared>::default();
-            let hearing = Arc::clone(&shared);
-            // Whoever steers holds our standard input open; when it is gone, so is the migration, unless
-            // the container has gone on here.
-            std::thread::spawn(move || {
-                listen(from.lines().map_while(std::result::Result::ok), &hearing);
-                for tcp in connections {
-                    let _ = tcp.shutdown(std::net::Shutdown::Both);
-                }
-            });
-            let lazy = match job.lazy_seconds {
-                Some(seconds) => Some(Pages {
-                    limit: Duration::from_secs(seconds),
-                    offered,
-                    shared,
-                    keeper: Keeper::wait_for_work()?,
-                }),
-                None => None,
-            };
-            take(job, stream, control, lazy)
-        }
-        _ => Err(AgentError::Ended),
-    }
-}
-
-/// Takes connections for pages as long as somebody wants them.
-fn come_again(listener: &Listener, token: &Token, offer: &std::sync::mpsc::Sender<Incoming>) {
-    let mut reception = listener.receive();
-    loop {
-        match reception.next(token) {
-            Ok(Some(stream)) => {
-                if offer.send(stream).is_err() {
-                    return;
-                }
-            }
-            // Strangers do not matter.
-            Ok(None) | Err(_) => std::thread::sleep(KNOCK),
-        }
-    }
-}
-
-/// The addresses at which this host may be reached: first the one that SSH came to.
-fn addresses() -> Vec<IpAddr> {
-    let mut list: Vec<IpAddr> = std::env::var("SSH_CONNECTION")
-        .ok()
-        .and_then(|four| four.split(' ').nth(2)?.parse().ok())
-        .into_iter()
-        .collect();
-    let all = Local
-        .text(&Cmd::reads("hostname").arg("-I"))
-        .unwrap_or_default();
-    for address in all.split_whitespace().filter_map(|text| text.parse().ok()) {
-        if !list.contains(&address) {
-            list.push(address);
-        }
-    }
-    list
+        return take(job, from, control, None);
+    };
+    let shared = Arc::<Shared>::default();
+    meet::while_steered(&stream, from, Arc::clone(&shared))?;
+    let lazy = match job.lazy_seconds {
+        Some(seconds) => Some(Pages {
+            limit: Duration::from_secs(seconds),
+            offered,
+            shared,
+            keeper: Keeper::wait_for_work()?,
+        }),
+        None => None,
+    };
+    take(job, stream, control, lazy)
 }
 
 fn take(

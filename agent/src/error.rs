@@ -66,6 +66,11 @@ impl AgentError {
         AgentError::Broken(error.to_string())
     }
 
+    /// What an engine prints, or reads.
+    pub(crate) fn piping(error: std::io::Error) -> Self {
+        AgentError::Other(format!("the engine's image: {error}"))
+    }
+
     pub(crate) fn file(path: &Path, error: impl std::fmt::Display) -> Self {
         AgentError::File {
             path: path.display().to_string(),

@@ -95,6 +95,24 @@ pub struct SendJob {
     pub rounds: Option<Rounds>,
 }
 
+/// What the source's agent does to move an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaveJob {
+    /// Prints the image.
+    pub save: Vec<String>,
+    /// As in [`SendJob::link`].
+    pub link: Option<(Link, Token)>,
+}
+
+/// What the destination's agent does to move an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadJob {
+    /// Reads the image.
+    pub load: Vec<String>,
+    /// As in [`ReceiveJob::token`].
+    pub token: Token,
+}
+
 /// How memory is sent ahead, in rounds, while the container runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rounds {

@@ -6,6 +6,7 @@ mod criu;
 mod destination;
 mod error;
 mod frame;
+mod image;
 mod images;
 mod job;
 mod keep;
@@ -13,6 +14,7 @@ mod lanes;
 mod lazy;
 mod link;
 mod log;
+mod meet;
 mod pace;
 mod pagemap;
 mod pages;
@@ -27,9 +29,10 @@ mod watch;
 pub use destination::receive;
 pub use error::{AgentError, BROKE, ENDED, Result};
 pub use frame::{Passing, carry};
+pub use image::{load, save};
 pub use job::{
-    COMPLETE, DIRECT, ENOUGH, Event, FREEZE, Link, Place, ROUND, ReceiveJob, Rounds, STOP, SendJob,
-    Serve, THROUGH, Token, Took,
+    COMPLETE, DIRECT, ENOUGH, Event, FREEZE, Link, LoadJob, Place, ROUND, ReceiveJob, Rounds, STOP,
+    SaveJob, SendJob, Serve, THROUGH, Token, Took,
 };
 pub use keep::{KeepJob, keep};
 pub use source::send;

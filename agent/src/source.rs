@@ -5,9 +5,9 @@ use crate::criu;
 use crate::error::{AgentError, Result};
 use crate::frame::Sender;
 use crate::images::Images;
-use crate::job::{Event, FREEZE, STOP, SendJob, Serve, command};
-use crate::lanes;
-use crate::link::{self, Wire};
+use crate::job::{Event, FREEZE, Link, STOP, SendJob, Serve, Token, command};
+use crate::lanes::{self, Split};
+use crate::link::{self, Outgoing, Wire};
 use crate::log::Log;
 use crate::rounds;
 use crate::serve::{self, Dump};
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// What is gathered before it is encrypted: small frames make no records of their own.
-const BUFFER: usize = 64 * 1024;
+pub(crate) const BUFFER: usize = 64 * 1024;
 /// runc gives up, and thaws, where the container forks all the time and this host is busy (cgroup v1);
 /// whoever asked may try again (opencontainers/runc, pull request 4388).
 const NOT_YET: &str = "unable to freeze";
@@ -42,11 +42,7 @@ pub fn send(
     out: impl Write + Send,
 ) -> Result<()> {
     let mut out = Sender::new(out);
-    // That it cannot be reached is no failure: there is the way through whoever steers.
-    let direct = job
-        .link
-        .as_ref()
-        .and_then(|(link, token)| link::connect_lanes(link, token, lanes::count).ok());
+    let direct = connect(job.link.as_ref());
     let connected = direct.is_some();
     tell(&mut out, &Event::Connected { direct: connected })?;
     let control = Control::new(control);
@@ -62,6 +58,11 @@ pub fn send(
             None::<(&mut Sender<Vec<u8>>, &Wire)>,
         ),
     }
+}
+
+/// Connects to the destination. That it cannot be reached is no failure: there is the way through whoever steers.
+pub(crate) fn connect(link: Option<&(Link, Token)>) -> Option<(Split<Outgoing>, Arc<Wire>)> {
+    link.and_then(|(link, token)| link::connect_lanes(link, token, lanes::count).ok())
 }
 
 /// Does the job: frames go to `to`, events to `aside`, or between the frames.

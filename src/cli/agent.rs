@@ -21,6 +21,10 @@ enum Side {
     Send,
     /// On the destination
     Receive,
+    /// On the source, what its engine prints of an image
+    Save,
+    /// On the destination, into its engine
+    Load,
     /// On the destination, beside the one that receives
     Keep,
 }
@@ -35,6 +39,12 @@ pub fn run(args: &Args) -> u8 {
         }
         Side::Receive => {
             job(&mut input).and_then(|job| agent::receive(&job, input, &mut std::io::stdout()))
+        }
+        Side::Save => {
+            job(&mut input).and_then(|job| agent::save(&job, input, BufWriter::new(output()?)))
+        }
+        Side::Load => {
+            job(&mut input).and_then(|job| agent::load(&job, input, &mut std::io::stdout()))
         }
         Side::Keep => {
             job(&mut input).and_then(|job| agent::keep(&job, &mut input, &mut std::io::stdout()))

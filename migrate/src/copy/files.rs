@@ -1,10 +1,9 @@
 //! Phases `files` and `start`: what can be done while the container still runs.
 
-use super::flow::{Agent, PATIENCE, Shared, sent};
+use super::flow::{PATIENCE, Shared, sent};
 use super::{binds, network, tcp};
 use crate::context::{Context, Side};
 use crate::pipeline::{Doubt, Phase};
-use crate::prepare::Which;
 use crate::{Failure, ask, layout, leftover, random};
 use agent::{Event, Place, ReceiveJob, Rounds, SendJob, Serve, Token};
 use engine::{Container, Name};
@@ -25,7 +24,7 @@ pub(super) fn pending_folder(context: &Context) -> String {
     format!("{}/{}", pending::HOME, context.new_id())
 }
 
-fn words(cmd: &Cmd) -> Vec<String> {
+pub(super) fn words(cmd: &Cmd) -> Vec<String> {
     std::iter::once(&cmd.program)
         .chain(&cmd.args)
         .cloned()
@@ -62,15 +61,15 @@ impl Phase for Files {
             return plan(context, &send);
         }
         let receive = receive_job(context, Token(random::bytes()?), &binds)?;
-        let mut destination = Agent::start(context, Which::Destination, "receive", &receive)?;
-        let said = destination.event();
-        flow.destination = Some(destination);
-        if let Some(Event::Listening { link: Some(link) }) = said? {
-            send.link = Some((link, receive.token));
-        }
-        flow.source = Some(Agent::start(context, Which::Source, "send", &send)?);
+        let link = flow.listen(context, "receive", &receive)?;
+        send.link = link.map(|link| (link, receive.token));
         let begun = Instant::now();
-        flow.meet(context)?;
+        if !flow.meet(context, "files", "send", &send)? {
+            let (source, destination) = (context.source.name(), context.destination.name());
+            context.warn(format!(
+                "{source} reaches no port of {destination}: all bytes go through SSH, by way of this machine, which is slower"
+            ));
+        }
         flow.carry(context, "files", sent)?;
         flow.hear(context, "files", PATIENCE, |event| *event == Event::Pass)?;
         let bytes = flow.carried();

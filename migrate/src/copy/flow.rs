@@ -4,7 +4,7 @@ use crate::context::{Context, WireBytes};
 use crate::event::Event as Told;
 use crate::prepare::Which;
 use crate::{Failure, Kind, leftover};
-use agent::{DIRECT, Event, Passing, STOP, THROUGH};
+use agent::{DIRECT, Event, Link, Passing, STOP, THROUGH};
 use host::{Cmd, HostError, NO_LIMIT, Stream};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -290,30 +290,46 @@ impl Flow {
             phase,
             done: self.carried - before,
             // Of memory it is known beforehand.
-            total: if phase == "files" {
-                self.total
-            } else {
-                Some(context.memory)
+            total: match phase {
+                "image" | "files" => self.total,
+                _ => Some(context.memory),
             },
         });
     }
 
-    /// Learns which way the source's agent found, and tells the destination's.
-    pub fn meet(&mut self, context: &mut Context) -> Result<(), Failure> {
-        self.carry(context, "files", |event| {
+    /// Starts the destination's agent; where the source may connect to it.
+    pub fn listen(
+        &mut self,
+        context: &Context,
+        side: &str,
+        job: &impl Serialize,
+    ) -> Result<Option<Link>, Failure> {
+        let mut agent = Agent::start(context, Which::Destination, side, job)?;
+        let said = agent.event();
+        self.destination = Some(agent);
+        Ok(match said? {
+            Some(Event::Listening { link }) => link,
+            _ => None,
+        })
+    }
+
+    /// Starts the source's agent, learns which way it found, and tells the destination's; whether it is direct.
+    pub fn meet(
+        &mut self,
+        context: &Context,
+        phase: &'static str,
+        side: &str,
+        job: &impl Serialize,
+    ) -> Result<bool, Failure> {
+        self.source = Some(Agent::start(context, Which::Source, side, job)?);
+        self.carry(context, phase, |event| {
             matches!(event, Event::Connected { .. })
         })?;
-        if !self.direct {
-            let (source, destination) = (context.source.name(), context.destination.name());
-            context.warn(format!(
-                "{source} reaches no port of {destination}: all bytes go through SSH, by way of this machine, which is slower"
-            ));
-        }
         let word = if self.direct { DIRECT } else { THROUGH };
-        match &mut self.destination {
-            Some(destination) => destination.say(word),
-            None => Ok(()),
+        if let Some(destination) = &mut self.destination {
+            destination.say(word)?;
         }
+        Ok(self.direct)
     }
 
     /// Waits until the destination's agent tells of this, which it may do without a sign for so long; what it tells.

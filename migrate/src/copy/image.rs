@@ -1,16 +1,13 @@
 //! Phase `image`: the container's image, moved where the destination lacks it.
 
+use super::files::words;
+use super::flow::{Flow, PATIENCE, sent};
 use super::layers;
-use crate::context::{Context, SLOW};
-use crate::event::Event;
+use crate::context::Context;
 use crate::pipeline::{Doubt, Phase};
-use crate::{Failure, ask};
-use host::{Cmd, HostError, NO_LIMIT};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::time::{Duration, Instant};
-
-/// How often is looked for Ctrl-C, and progress told.
-const TICK: Duration = Duration::from_millis(100);
+use crate::{Failure, ask, random};
+use agent::{Event, LoadJob, SaveJob, Token};
+use host::Cmd;
 
 /// `save` into `load`, and the ids compared.
 pub(super) struct Image;
@@ -64,68 +61,35 @@ impl Phase for Image {
     }
 }
 
-/// Carries what `save` prints on the source to the destination's engine; how many bytes.
+/// Has the agents bring what `save` prints on the source to the destination's engine; how many bytes.
 fn transfer(context: &Context, save: &Cmd) -> Result<u64, Failure> {
-    let to = &context.destination;
-    // Both are silent while they read and write layers on a disk; together they take as long as they take.
-    let [save, load] =
-        [save.clone(), to.engine.load_image()].map(|cmd| cmd.timeout(NO_LIMIT).silence(SLOW));
-    let (mut source, mut destination) = (context.source.host.open(&save)?, to.host.open(&load)?);
-    let lost = |host: &str, cmd: &Cmd, error: &std::io::Error| HostError::Lost {
-        host: host.to_owned(),
-        doing: cmd.line(),
-        why: error.to_string(),
+    let load = context.destination.engine.load_image();
+    if context.options.dry_run {
+        context.destination.host.text(&load)?;
+        return Ok(0);
+    }
+    // What comes later is a stream of its own.
+    let mut flow = Flow::default();
+    let result = bring(context, &mut flow, save, &load);
+    flow.end();
+    result
+}
+
+fn bring(context: &Context, flow: &mut Flow, save: &Cmd, load: &Cmd) -> Result<u64, Failure> {
+    let token = Token(random::bytes()?);
+    let load = LoadJob {
+        load: words(load),
+        token: token.clone(),
     };
-    let mut buffer = vec![0; 256 * 1024];
-    let mut bytes = 0;
-    let mut told = Instant::now();
-    loop {
-        if context.is_interrupted() {
-            return Err(Failure::new(
-                crate::Kind::Interrupted,
-                "interrupted while the image was moved",
-            ));
-        }
-        let ready = source
-            .wait(TICK)
-            .map_err(|error| lost(context.source.name(), &save, &error))?;
-        if !ready {
-            continue;
-        }
-        let n = source
-            .read(&mut buffer)
-            .map_err(|error| lost(context.source.name(), &save, &error))?;
-        if n == 0 {
-            break;
-        }
-        if let Err(error) = destination.write_all(&buffer[..n]) {
-            // What it ended for it said.
-            if error.kind() == ErrorKind::BrokenPipe {
-                let ended = destination.finish()?;
-                return Err(HostError::failed(to.name(), &load, &ended).into());
-            }
-            return Err(lost(to.name(), &load, &error).into());
-        }
-        bytes += n as u64;
-        if told.elapsed() >= TICK {
-            told = Instant::now();
-            context.tell(Event::Progress {
-                phase: "image",
-                done: bytes,
-                total: None,
-            });
-        }
-    }
-    let (saved, loaded) = (source.finish()?, destination.finish()?);
-    for (host, cmd, output) in [
-        (context.source.name(), &save, saved),
-        (to.name(), &load, loaded),
-    ] {
-        if output.status != 0 {
-            return Err(HostError::failed(host, cmd, &output).into());
-        }
-    }
-    Ok(bytes)
+    let link = flow.listen(context, "load", &load)?;
+    let save = SaveJob {
+        save: words(save),
+        link: link.map(|link| (link, token)),
+    };
+    flow.meet(context, "image", "save", &save)?;
+    flow.carry(context, "image", sent)?;
+    flow.hear(context, "image", PATIENCE, |event| *event == Event::Pass)?;
+    Ok(flow.carried())
 }
 
 /// Whether the destination has that very image now.
