@@ -251,6 +251,38 @@ fn a_link_that_is_cut_and_connections_that_end(engine: &str) {
 }
 
 #[test]
+fn a_byte_that_is_altered_between_the_hosts() {
+    let Some((_turn, lab)) = lab("docker") else {
+        return;
+    };
+    let name = "flipped";
+    fresh(&lab, name);
+    let mend = || lab.sh("b", "nft delete table ip flip");
+    mend();
+    lab.counter(name, "0.05", "");
+    let before = Before::of(&lab);
+    // The 200th of each packet that is not SSH's; its checksum is right again.
+    let flip = "nft add table ip flip; nft 'add chain ip flip c { type filter hook input priority -500; }'; nft add rule ip flip c tcp dport != 22 @ih,1600,8 set 0xff counter";
+    // While it runs, and once it stands still.
+    for phase in ["create", "start"] {
+        let (ran, _) = disturbed(&lab, name, phase, |_| {
+            lab.ok("b", flip);
+        });
+        let said = lab.ok("b", "nft list table ip flip");
+        mend();
+        assert!(!said.contains("packets 0 "), "{phase}: {said}");
+        assert!(
+            ran.stderr.contains("a byte was altered on its way"),
+            "{phase}: {ran:?}"
+        );
+        rolled_back(&lab, name, &ran, &before, phase);
+    }
+    copy(&lab, name, "a", "b", &[]).expect(0);
+    migrated(&lab, name, "a", "b", &before);
+    fresh(&lab, name);
+}
+
+#[test]
 fn the_daemon_dies_on_either_host() {
     let Some((_turn, lab)) = lab("docker") else {
         return;

@@ -33,6 +33,11 @@ pub enum AgentError {
         /// Bytes received.
         received: u64,
     },
+    /// The same, before it could be decrypted.
+    #[error(
+        "what arrived is not what was sent: a byte was altered on its way between the hosts, by a faulty network card or by somebody"
+    )]
+    Forged,
     /// The other side is gone.
     #[error("{BROKE}: {0}")]
     Broken(String),
@@ -63,7 +68,11 @@ impl AgentError {
     }
 
     pub(crate) fn receiving(error: std::io::Error) -> Self {
-        AgentError::Broken(error.to_string())
+        let cause = error.get_ref().and_then(|error| error.downcast_ref());
+        match cause {
+            Some(rustls::Error::DecryptError) => AgentError::Forged,
+            _ => AgentError::Broken(error.to_string()),
+        }
     }
 
     /// What an engine prints, or reads.
