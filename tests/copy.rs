@@ -357,11 +357,19 @@ fn life_goes_on_underneath() {
     let show = |what: &str| lab.ok("b", &format!("docker inspect -f '{{{{{what}}}}}' {name}"));
     assert_eq!(show(".HostConfig.Runtime"), "transship");
     assert_eq!(show(".HostConfig.RestartPolicy.Name"), "on-failure");
+    // A pause stops it: what it printed stays as much.
+    let lines = format!("docker logs {name} | wc -l");
+    lab.ok("b", &format!("docker pause {name}; for i in $(seq 50); do had=$({lines}); sleep 0.5; [ $({lines}) = $had ] && docker unpause {name} && exit; done; exit 1"));
+    counts(lab, "b", name);
+    // A new limit is the kernel's.
+    lab.ok("b", &format!("docker update --memory 120m {name}"));
+    let limit = lab.ok(
+        "b",
+        r#"g=$(sed -n 's/^[0-9]*:\(memory\|\)://p' /proc/$(docker inspect -f '{{.State.Pid}}' lives)/cgroup | head -1); cat /sys/fs/cgroup/memory$g/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup$g/memory.max"#,
+    );
+    assert_eq!(limit, (120 << 20).to_string());
     for command in [
-        "pause",
-        "unpause",
         "exec NAME true",
-        "update --memory 120m",
         "top NAME",
         "restart -t 0",
         "kill",

@@ -49,6 +49,29 @@ for f in $(find /etc /root /bin /named /anon /tmp | grep -vE "^/etc/(hosts|hostn
 done; du -k /root/sparse
 "#;
 
+/// What busybox cannot write: a file's capabilities and attributes, the name of a socket, a device.
+const MARK: &str = r#"
+set -e; cd ROOT/root; cp ../bin/busybox able; setcap cap_net_raw=ep able; mknod null c 1 3
+perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0) && bind(S, sockaddr_un("socket")) or die'
+perl -e '($f, $n, $v) = ("able", "user.kept", "a value"); syscall($ARGV[0], $f, $n, $v, 7, 0) == 0 or die "$!"' $([ $(uname -m) = x86_64 ] && echo 188 || echo 5) # setxattr
+"#;
+const MARKS: &str = r#"
+cd ROOT/root; getcap able; stat -c "%n %A %t:%T" able socket null fifo
+perl -e '($f, $n, $v) = ("able", "user.kept", " " x 7); syscall($ARGV[0], $f, $n, $v, 7) == 7 or die "$!"; print "$v
+"' $([ $(uname -m) = x86_64 ] && echo 191 || echo 8) # getxattr
+"#;
+
+/// Runs such a script on a host, with the container's root.
+#[track_caller]
+fn outside(lab: &Lab, host: &str, name: &str, script: &str) -> String {
+    let pid = engine(
+        lab,
+        host,
+        &format!("inspect -f '{{{{.State.Pid}}}}' {name}"),
+    );
+    lab.ok(host, &script.replace("ROOT", &format!("/proc/{pid}/root")))
+}
+
 fn quoted(script: &str) -> String {
     format!("'{}'", script.replace('\'', r#"'"'"'"#))
 }
@@ -73,6 +96,7 @@ fn start(lab: &Lab, host: &str, name: &str) {
         &format!("run -d --name {name} {OPTIONS} busybox sh -c '{counter}'"),
     );
     engine(lab, host, &format!("exec {name} sh -c {}", quoted(WRITE)));
+    outside(lab, host, name, MARK);
 }
 
 fn inspect(lab: &Lab, host: &str, name: &str) -> Container {
@@ -109,10 +133,16 @@ fn tour(name: &str, mode: &str, hosts: &[&str]) {
     start(lab, hosts[0], name);
     for pair in hosts.windows(2) {
         let (from, to) = (pair[0], pair[1]);
-        let list = |host| engine(lab, host, &format!("exec {name} sh -c {}", quoted(LIST)));
+        let list = |host| {
+            let inside = engine(lab, host, &format!("exec {name} sh -c {}", quoted(LIST)));
+            format!("{inside}\n{}", outside(lab, host, name, MARKS))
+        };
         let (before, files) = (inspect(lab, from, name), list(from));
         assert!(
-            files.contains("/anon/sub/f") && !files.contains("/bin/wget"),
+            files.contains("/anon/sub/f")
+                && !files.contains("/bin/wget")
+                && files.contains("able cap_net_raw=ep")
+                && files.ends_with("a value"),
             "{files}"
         );
         lab.run(&["migrate", name, "--from", from, "--to", to, "--mode", mode])
