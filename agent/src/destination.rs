@@ -1,5 +1,6 @@
 //! The receiving side: files, then the gate of the waiting runtime, then images and what changed.
 
+use crate::ahead;
 use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver};
 use crate::job::{Event, IMAGES, ReceiveJob, Took, command};
@@ -14,6 +15,7 @@ use runtime::{marks, pending};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufRead, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -178,6 +180,9 @@ pub(crate) struct Desk<'a> {
     /// Which tree an open file belongs to.
     open: HashMap<u32, u8>,
     last: bool,
+    /// Memory that was sent ahead, once some of it is wanted.
+    ahead: Option<File>,
+    buffer: Vec<u8>,
 }
 
 impl<'a> Desk<'a> {
@@ -191,7 +196,7 @@ impl<'a> Desk<'a> {
             };
             stores.insert(number, Store::new(root, style)?);
         }
-        if last {
+        if last || job.ahead {
             stores.insert(IMAGES, Store::new(&job.images, Style::Plain)?);
         }
         Ok(Desk {
@@ -199,6 +204,8 @@ impl<'a> Desk<'a> {
             stores,
             open: HashMap::new(),
             last,
+            ahead: None,
+            buffer: Vec::new(),
         })
     }
 
@@ -209,6 +216,8 @@ impl<'a> Desk<'a> {
             stores: HashMap::from([(IMAGES, Store::new(images, Style::Plain)?)]),
             open: HashMap::new(),
             last: false,
+            ahead: None,
+            buffer: Vec::new(),
         })
     }
 
@@ -249,6 +258,7 @@ impl<'a> Desk<'a> {
                     let tree = self.tree_of(id)?;
                     self.store(tree)?.data(id, offset, bytes)?;
                 }
+                Some(Frame::Again { id, offset, runs }) => self.again(id, offset, &runs)?,
                 // A sign that the source is there.
                 Some(Frame::Event) => {}
                 Some(Frame::Sum) => {
@@ -258,6 +268,27 @@ impl<'a> Desk<'a> {
             }
         }
         self.stores.values_mut().try_for_each(Store::finish)
+    }
+
+    /// Pages that were sent ahead.
+    fn again(&mut self, id: u32, mut offset: u64, runs: &[(u32, u32)]) -> Result<()> {
+        let path = self.job.images.join(ahead::NAME);
+        let file = match &mut self.ahead {
+            Some(file) => file,
+            none => {
+                let file = File::open(&path).map_err(|error| AgentError::file(&path, error))?;
+                none.insert(file)
+            }
+        };
+        let tree = self.open.get(&id).copied();
+        let store = tree.and_then(|tree| self.stores.get_mut(&tree));
+        let store = store.ok_or_else(|| AgentError::stream(format!("file {id} is not open")))?;
+        for run in runs {
+            ahead::read(file, *run, &mut self.buffer)?;
+            store.data(id, offset, &self.buffer)?;
+            offset += self.buffer.len() as u64;
+        }
+        Ok(())
     }
 
     fn message(&mut self, message: Message) -> Result<()> {

@@ -21,6 +21,8 @@ const SUM: u8 = 3;
 const EVENT: u8 = 4;
 /// A frame of data whose bytes are compressed: file, offset, how many they are, and zstd's frame.
 const PACKED: u8 = 5;
+/// Pages that the receiver has from before: file, offset, and for each run of them its first and how many.
+const AGAIN: u8 = 6;
 
 /// Bytes in one frame while the link's pace is not known.
 const PROBE: usize = 64 << 10;
@@ -88,6 +90,12 @@ pub(crate) enum Frame<'a> {
         id: u32,
         offset: u64,
         bytes: &'a [u8],
+    },
+    /// Pages of a file that were sent ahead: runs of them, each its first and how many.
+    Again {
+        id: u32,
+        offset: u64,
+        runs: Vec<(u32, u32)>,
     },
     /// All frames so far arrived as they were sent.
     Sum,
@@ -204,6 +212,15 @@ impl<W: Write> Sender<W> {
         Ok(())
     }
 
+    /// Pages of a file that the receiver has: runs of those that were sent ahead, each its first and how many.
+    pub fn again(&mut self, id: u32, offset: u64, runs: &[(u32, u32)]) -> Result<()> {
+        let words = runs.iter().flat_map(|(begin, count)| [begin, count]);
+        let bytes: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
+        let parts: [&[u8]; 3] = [&id.to_le_bytes(), &offset.to_le_bytes(), &bytes];
+        self.count(AGAIN, &parts)?;
+        self.write(AGAIN, &parts)
+    }
+
     /// Ends a pass: says so, and what everything so far must hash to.
     pub fn pass(&mut self, last: bool) -> Result<()> {
         self.message(&Message::Pass { last })?;
@@ -279,7 +296,7 @@ impl<R: Read> Receiver<R> {
             kind = DATA;
             header = self::header(DATA, &[&self.buffer])?;
         }
-        if matches!(kind, MESSAGE | DATA) {
+        if matches!(kind, MESSAGE | DATA | AGAIN) {
             self.hash.update(&header);
             self.hash.update(&self.buffer);
             self.bytes += (header.len() + self.buffer.len()) as u64;
@@ -294,6 +311,21 @@ impl<R: Read> Receiver<R> {
                     id: u32::from_le_bytes(id),
                     offset: u64::from_le_bytes(offset),
                     bytes,
+                }
+            }
+            AGAIN => {
+                let (id, rest) = split(payload)?;
+                let (offset, rest) = split(rest)?;
+                let (runs, _) = rest.as_chunks::<8>();
+                let run = |run: &[u8; 8]| -> Result<(u32, u32)> {
+                    let (begin, rest) = split(run)?;
+                    let (count, _) = split(rest)?;
+                    Ok((u32::from_le_bytes(begin), u32::from_le_bytes(count)))
+                };
+                Frame::Again {
+                    id: u32::from_le_bytes(id),
+                    offset: u64::from_le_bytes(offset),
+                    runs: runs.iter().map(run).collect::<Result<_>>()?,
                 }
             }
             SUM => {

@@ -1,5 +1,6 @@
 //! CRIU's images, sent while CRIU writes them.
 
+use crate::ahead::Ahead;
 use crate::aside::Tick;
 use crate::error::{AgentError, Result};
 use crate::frame::{CHUNK, Message, Meta, Sender, What};
@@ -20,7 +21,7 @@ fn is_pages(name: &str) -> bool {
 }
 
 /// An image is root's alone.
-fn meta(mode: u32) -> Meta {
+pub(crate) fn meta(mode: u32) -> Meta {
     Meta {
         mode,
         uid: 0,
@@ -36,6 +37,8 @@ pub(crate) struct Images {
     folder: PathBuf,
     open: BTreeMap<String, Growing>,
     buffer: Vec<u8>,
+    /// Memory that the destination has already.
+    ahead: Ahead,
 }
 
 struct Growing {
@@ -50,7 +53,13 @@ impl Images {
             folder: folder.to_owned(),
             open: BTreeMap::new(),
             buffer: vec![0; CHUNK],
+            ahead: Ahead::default(),
         }
+    }
+
+    /// Of pages that were sent ahead it is only said where they are.
+    pub fn with(self, ahead: Ahead) -> Self {
+        Images { ahead, ..self }
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -72,7 +81,7 @@ impl Images {
         let mut some = false;
         for name in self.names()? {
             if is_pages(&name) {
-                some |= self.send(&name, to, tick)?;
+                some |= self.send(&name, false, to, tick)?;
             }
         }
         Ok(some)
@@ -84,7 +93,7 @@ impl Images {
             if name == PARENT {
                 self.send_parent(to)?;
             } else {
-                self.send(&name, to, tick)?;
+                self.send(&name, true, to, tick)?;
             }
         }
         for growing in self.open.values() {
@@ -114,7 +123,15 @@ impl Images {
         })
     }
 
-    fn send<W: Write>(&mut self, name: &str, to: &mut Sender<W>, tick: Tick<W>) -> Result<bool> {
+    /// Sends what a file has grown by; with `rest` to its end, else to the end of a page where that matters.
+    fn send<W: Write>(
+        &mut self,
+        name: &str,
+        rest: bool,
+        to: &mut Sender<W>,
+        tick: Tick<W>,
+    ) -> Result<bool> {
+        let known = is_pages(name) && !self.ahead.is_empty();
         let path = self.folder.join(name);
         if !self.open.contains_key(name) {
             let file = File::options()
@@ -141,11 +158,23 @@ impl Images {
                 .file
                 .read_at(&mut self.buffer, growing.sent)
                 .map_err(|error| AgentError::file(&path, error))?;
+            // CRIU may be within a page.
+            let whole = n - n % PAGE as usize;
+            let n = if known && (whole > 0 || !rest) {
+                whole
+            } else {
+                n
+            };
             if n == 0 {
                 return Ok(some);
             }
             tick(to)?;
-            to.data(growing.id, growing.sent, &self.buffer[..n])?;
+            let bytes = &self.buffer[..n];
+            if known && whole > 0 {
+                self.ahead.again(growing.id, growing.sent, bytes, to)?;
+            } else {
+                to.data(growing.id, growing.sent, bytes)?;
+            }
             if is_pages(name) {
                 // What was sent need not fill this host's memory any longer: the process has it still. What
                 // describes the pages is needed for the next round.

@@ -93,6 +93,8 @@ pub struct SendJob {
     pub serve: Option<Serve>,
     /// For pre-copy.
     pub rounds: Option<Rounds>,
+    /// So many bytes of memory at most are sent before the freeze, and again only where they changed; 0 for none.
+    pub ahead: u64,
 }
 
 /// What the source's agent does to move an image.
@@ -162,6 +164,8 @@ pub struct ReceiveJob {
     pub lazy_seconds: Option<u64>,
     /// For pre-copy: before the engine is started, rounds come.
     pub rounds: bool,
+    /// Memory comes before the freeze.
+    pub ahead: bool,
 }
 
 /// What an agent tells the one who steers.

@@ -1,6 +1,7 @@
 //! What runs on the two hosts of a migration, started over SSH: one side freezes the container, dumps
 //! it and sends images and files, the other receives them and opens the gate of the waiting runtime.
 
+mod ahead;
 mod aside;
 mod criu;
 mod destination;

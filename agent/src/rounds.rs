@@ -5,6 +5,7 @@ use crate::aside::{Aside, Control};
 use crate::destination::{Desk, moving, tell};
 use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver, Sender};
+use crate::images::Images;
 use crate::job::{ENOUGH, Event, ROUND, ReceiveJob, Rounds, SendJob, command};
 use crate::source::stream;
 use host::{Cmd, Host, Local};
@@ -30,7 +31,7 @@ pub(crate) fn send<W: Write + Send, A: Write + Send>(
                 // It is looked into before runc has made it.
                 make(&images)?;
                 let pre_dump = command(&rounds.command(&job.images, number));
-                let pages = stream(pre_dump, &images, to, aside, |_, _| Ok(()))?.pages;
+                let pages = stream(pre_dump, Images::new(&images), to, aside, |_, _| Ok(()))?.pages;
                 to.pass(false)?;
                 let (bytes, wire) = (to.bytes(), aside.wire());
                 aside.tell(to, &Event::Round { pages, bytes, wire })?;
@@ -155,6 +156,7 @@ head -c $size /dev/zero | tr '\0' x > "$2/pages-1.img"; echo map > "$2/pagemap-1
             rounds: Some(Rounds {
                 pre_dump: words(&["sh", "-c", PRE_DUMP, "sh", "CONTAINER"]),
             }),
+            ahead: 0,
         }
     }
 
@@ -169,6 +171,7 @@ head -c $size /dev/zero | tr '\0' x > "$2/pages-1.img"; echo map > "$2/pagemap-1
             token: crate::job::Token([0; 32]),
             lazy_seconds: None,
             rounds: true,
+            ahead: false,
         }
     }
 

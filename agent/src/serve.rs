@@ -192,6 +192,7 @@ mod tests {
             log: None,
             link: None,
             rounds: None,
+            ahead: 0,
             serve: None,
         };
         let dump = Dump::start(&job).unwrap();

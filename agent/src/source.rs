@@ -1,5 +1,6 @@
 //! The sending side: files while the container runs, then freeze, dump, images, and what changed.
 
+use crate::ahead::Ahead;
 use crate::aside::{Aside, Control, tell};
 use crate::criu;
 use crate::error::{AgentError, Result};
@@ -75,11 +76,11 @@ fn go<W: Write + Send, A: Write + Send>(
     let total = Arc::<AtomicU64>::default();
     let mut aside = Aside::new(beside, control.over(), Arc::clone(&total));
     let mut log = job.log.as_deref().map(Log::new);
-    let sent = std::thread::scope(|scope| {
+    let (sent, ahead) = std::thread::scope(|scope| {
         let done = Arc::<AtomicBool>::default();
         scope.spawn({
             let done = Arc::clone(&done);
-            move || total.store(tree::size(&job.trees, &done), Relaxed)
+            move || total.store(tree::size(&job.trees, &done) + job.ahead, Relaxed)
         });
         let sent = first_pass(job, &mut log, to, &mut aside);
         done.store(true, Relaxed);
@@ -106,7 +107,7 @@ fn go<W: Write + Send, A: Write + Send>(
     if let Some(serve) = &job.serve {
         return pages(job, serve, &sent, log, control, to, aside);
     }
-    let dumped = dump(job, &sent, to, &mut aside)?;
+    let dumped = dump(job, &sent, ahead, to, &mut aside)?;
     if let Some(log) = &mut log {
         log.send_all(to, &mut |to| aside.tick(to))?;
     }
@@ -118,13 +119,18 @@ fn go<W: Write + Send, A: Write + Send>(
     Ok(())
 }
 
-/// Sends what can be sent while the container runs.
+/// Sends what can be sent while the container runs; the memory first, since files that change meanwhile are cheaper.
 fn first_pass<W: Write, A: Write>(
     job: &SendJob,
     log: &mut Option<Log>,
     to: &mut Sender<W>,
     aside: &mut Aside<A>,
-) -> Result<Vec<Manifest>> {
+) -> Result<(Vec<Manifest>, Ahead)> {
+    let tick = &mut |to: &mut Sender<W>| aside.tick(to);
+    let ahead = match job.ahead {
+        0 => Ahead::default(),
+        most => Ahead::send(job.first, most, to, tick)?,
+    };
     let mut sent = Vec::new();
     for (number, root) in job.trees.iter().enumerate() {
         settle(root, &mut || aside.tick(to))?;
@@ -135,7 +141,7 @@ fn first_pass<W: Write, A: Write>(
         log.send(to, &mut |to| aside.tick(to))?;
     }
     to.pass(false)?;
-    Ok(sent)
+    Ok((sent, ahead))
 }
 
 /// Sends what changed in the trees since.
@@ -300,11 +306,13 @@ fn none_stopped(job: &SendJob) -> Result<()> {
 fn dump<W: Write + Send, A: Write + Send>(
     job: &SendJob,
     sent: &[Manifest],
+    ahead: Ahead,
     to: &mut Sender<W>,
     aside: &mut Aside<A>,
 ) -> Result<Instant> {
     let cmd = command(&job.dump).env(criu::VARIABLE, job.config.to_string_lossy());
-    stream(cmd, &job.images, to, aside, |to, aside| {
+    let images = Images::new(&job.images).with(ahead);
+    stream(cmd, images, to, aside, |to, aside| {
         changes(job, sent, to, aside)
     })
     .map(|streamed| streamed.ended)
@@ -318,10 +326,10 @@ pub(crate) struct Streamed {
     pub ended: Instant,
 }
 
-/// Runs what writes images into `folder`, and sends them as they grow, once `first` is done.
+/// Runs what writes images, and sends them as they grow, once `first` is done.
 pub(crate) fn stream<W: Write + Send, A: Write + Send>(
     cmd: Cmd,
-    folder: &Path,
+    mut images: Images,
     to: &mut Sender<W>,
     aside: &mut Aside<A>,
     first: impl FnOnce(&mut Sender<W>, &mut Aside<A>) -> Result<()>,
@@ -331,7 +339,6 @@ pub(crate) fn stream<W: Write + Send, A: Write + Send>(
     std::thread::scope(|scope| {
         let dump = scope.spawn(|| (Local.run(&cmd), Instant::now()));
         first(to, aside)?;
-        let mut images = Images::new(folder);
         let mut watch = Watch::dump(&words);
         let mut looked = Instant::now();
         while !dump.is_finished() {

@@ -166,6 +166,8 @@ pub(crate) struct Context<'a> {
     pub image: Value,
     /// Memory of its processes, in bytes.
     pub memory: u64,
+    /// So much of it is sent before the freeze.
+    pub ahead: u64,
     /// Its name on the destination.
     pub new_name: Name,
     /// Path of our program on the hosts, where the mode needs it there; `prepare` puts it.

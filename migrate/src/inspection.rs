@@ -21,6 +21,8 @@ pub(crate) struct Subject {
     pub image: Value,
     /// Memory of its processes, in bytes.
     pub memory: u64,
+    /// So much of it is sent before the freeze.
+    pub ahead: u64,
     /// What this mode does not move.
     pub left_behind: Vec<String>,
     pub warnings: Vec<String>,
@@ -109,6 +111,7 @@ pub(crate) fn inspect(
         // Here, what was sent is freed at once.
         subject::memory(&**destination, room(options.mode, memory))?;
         subject::memory(&**source, memory / 2)?;
+        let ahead = ahead(&**destination, options.mode, memory);
         warnings.extend(subject::warnings(&**source, &container)?);
         return Ok(Subject {
             name,
@@ -117,6 +120,7 @@ pub(crate) fn inspect(
             container,
             image,
             memory,
+            ahead,
             left_behind: Vec::new(),
             warnings,
         });
@@ -139,9 +143,26 @@ pub(crate) fn inspect(
         container,
         image,
         memory,
+        ahead: 0,
         left_behind,
         warnings,
     })
+}
+
+/// Less memory than that is through before it is known which of it changed.
+const AHEAD_LEAST: u64 = 16 << 20;
+/// No more is sent ahead: what is in each page is kept in mind, in 32 bytes.
+const AHEAD_MOST: u64 = 4 << 30;
+
+/// How much memory is sent before the freeze. The destination keeps it beside the images.
+fn ahead(destination: &dyn Host, mode: Mode, memory: u64) -> u64 {
+    let most = memory.min(AHEAD_MOST);
+    let fits = || subject::memory(destination, room(mode, memory) + most).is_ok();
+    if mode == Mode::Copy && memory >= AHEAD_LEAST && fits() {
+        most
+    } else {
+        0
+    }
 }
 
 /// The memory that a container's own takes on the destination meanwhile: images and processes beside them, and

@@ -181,6 +181,7 @@ fn context<'a>(
         container: subject.container,
         image: subject.image,
         memory: subject.memory,
+        ahead: subject.ahead,
         observer,
         interrupted,
         measured: Measured::default(),

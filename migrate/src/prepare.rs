@@ -86,7 +86,7 @@ fn keep_down(context: &Context) -> Result<(), Failure> {
 /// Memory for the images, our program, and the runtime.
 fn equip(context: &mut Context) -> Result<(), Failure> {
     // Pages, and a little for what describes them.
-    let mut most = context.memory + context.memory / 8 + (256 << 20);
+    let mut most = context.memory + context.memory / 8 + (256 << 20) + context.ahead;
     if context.options.mode.has_rounds() {
         // Those that a round has anew are freed only once it has come.
         most += context.memory;

@@ -324,6 +324,7 @@ fn resume<'a>(
         container,
         image: known.image,
         memory: known.memory,
+        ahead: 0,
         observer,
         interrupted: never,
         measured: Measured {

@@ -48,7 +48,11 @@ impl Phase for Files {
     }
 
     fn title(&self, context: &Context) -> String {
-        format!("what {} wrote so far: files, volumes, log", context.name)
+        let memory = if context.ahead > 0 { ", memory" } else { "" };
+        format!(
+            "what {} wrote so far: files, volumes, log{memory}",
+            context.name
+        )
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), Failure> {
@@ -250,6 +254,7 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
         rounds: context.options.mode.has_rounds().then(|| Rounds {
             pre_dump: words(&pre_dump),
         }),
+        ahead: context.ahead,
     })
 }
 
@@ -308,6 +313,7 @@ fn receive_job(context: &Context, token: Token, binds: &[String]) -> Result<Rece
             .leaves_pages()
             .then_some(context.options.link_timeout.as_secs()),
         rounds: context.options.mode.has_rounds(),
+        ahead: context.ahead > 0,
     })
 }
 
