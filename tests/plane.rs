@@ -36,11 +36,16 @@ fn open_again(lab: &Lab) {
 
 /// A process that watches over its own pages, and a file of text in its root.
 fn hog(lab: &Lab, name: &str) {
+    hog_with(lab, name, "");
+}
+
+/// One that writes to so many MiB of them each second.
+fn hog_with(lab: &Lab, name: &str, changing: &str) {
     lab.forget(name);
     lab.ok(
         "a",
         &format!(
-            "docker run -d --name {name} busybox hog {MIB} >/dev/null; until docker logs {name} | grep -q .; do sleep 0.1; done; docker exec {name} sh -c 'seq 99999999 | head -c {TEXT}m > /text'"
+            "docker run -d --name {name} busybox hog {MIB} {changing} >/dev/null; until docker logs {name} | grep -q .; do sleep 0.1; done; docker exec {name} sh -c 'seq 99999999 | head -c {TEXT}m > /text'"
         ),
     );
 }
@@ -74,14 +79,35 @@ fn moved(lab: &Lab, name: &str, from: &str, to: &str) -> Value {
     report
 }
 
+/// Bytes that a phase of a migration moved, before compression.
+fn of_phase(report: &Value, name: &str) -> u64 {
+    let phases = report["phases"].as_array().unwrap();
+    let phase = phases.iter().find(|phase| phase["name"] == name).unwrap();
+    phase["bytes"].as_u64().unwrap()
+}
+
 /// Bytes of files and memory that a migration moved, before compression.
 fn moved_bytes(report: &Value) -> u64 {
-    let of = |name: &str| {
-        let phases = report["phases"].as_array().unwrap();
-        let phase = phases.iter().find(|phase| phase["name"] == name).unwrap();
-        phase["bytes"].as_u64().unwrap()
-    };
-    of("files") + of("move")
+    of_phase(report, "files") + of_phase(report, "move")
+}
+
+#[test]
+fn memory_goes_before_the_freeze_and_after_it_what_changed() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "ahead";
+    for changing in ["", "4"] {
+        hog_with(lab, name, changing);
+        let report = moved(lab, name, "a", "b");
+        assert!(of_phase(&report, "files") > MIB << 20, "{report:#}");
+        let after = of_phase(&report, "move");
+        let changed = changing.parse::<u64>().unwrap_or(0);
+        let least = if changed > 0 { 64 << 10 } else { 0 };
+        assert!(after > least && after < MIB << 19, "{report:#}");
+        if changed == 0 {
+            assert!(after < 4 << 20, "{report:#}");
+        }
+    }
+    lab.forget(name);
 }
 
 #[test]

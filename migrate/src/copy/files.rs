@@ -109,8 +109,9 @@ fn in_time(context: &Context, bytes: u64, took: Duration) -> Result<(), Failure>
     if ahead {
         return Ok(());
     }
-    let Some(seconds) = expected(context.memory, bytes, took).filter(|it| it + MARGIN > most)
-    else {
+    // What went ahead goes again only where it changes.
+    let memory = context.memory - context.ahead;
+    let Some(seconds) = expected(memory, bytes, took).filter(|it| it + MARGIN > most) else {
         return Ok(());
     };
     let (on, kind) = (context.destination.name(), context.kind());
@@ -118,7 +119,7 @@ fn in_time(context: &Context, bytes: u64, took: Duration) -> Result<(), Failure>
         on,
         format!(
             "{} MiB of memory would take about {seconds} s at the rate of the link, and {kind} on {on} gives up what does not start within {most} s",
-            context.memory >> 20
+            memory >> 20
         ),
     )
     .fix("--mode post-copy, where the memory follows once the container runs"))
