@@ -215,6 +215,24 @@ fn a_missing_tool_a_hung_tool_and_a_greedy_tool_do_not_stop_the_probe() {
 }
 
 #[test]
+fn a_package_that_is_held_is_there_and_one_that_was_removed_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dpkg-query");
+    let says = "#!/bin/sh\nprintf 'ii runc 1.1.15\nhi criu 4.1.1-1\nrc podman 5.4.2\n'\n";
+    Local
+        .put(path.to_str().unwrap(), says.as_bytes(), 0o755)
+        .unwrap();
+    let cmd = Cmd::reads("sh")
+        .arg("-s")
+        .stdin(include_bytes!("../src/facts/probe.sh"))
+        .env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
+    let facts = Facts::parse(&Local.run(&cmd).unwrap().stdout_text());
+    assert_eq!(facts.packages["criu"], "4.1.1-1");
+    assert_eq!(facts.packages["runc"], "1.1.15");
+    assert!(!facts.packages.contains_key("podman"));
+}
+
+#[test]
 fn a_host_that_runs_no_script_is_an_error_that_quotes_it() {
     let output = Output {
         status: 1,

@@ -190,7 +190,7 @@ init() {
 packages() {
 	names='criu libcriu2 runc crun docker.io docker-ce docker-engine containerd containerd.io podman libc6 iptables nftables'
 	if has dpkg-query; then
-		dpkg-query -W -f '${db:Status-Abbrev}${Package} ${Version}\n' $names 2>/dev/null | sed -n 's/^ii *//p'
+		dpkg-query -W -f '${db:Status-Abbrev}${Package} ${Version}\n' $names 2>/dev/null | sed -n 's/^.i *//p'
 	elif has rpm; then
 		limited rpm -q --qf '%{NAME} %{VERSION}-%{RELEASE}\n' criu criu-libs runc crun docker-ce containerd.io podman \
 			glibc iptables-nft nftables container-selinux | grep -v 'is not installed'
