@@ -154,6 +154,9 @@ pub struct CriuSource {
     pub offers: String,
     /// CRIU's packages there.
     pub packages: Vec<String>,
+    /// What these need there in a newer version than the release has, as patterns of apt's; for [`From::Suite`].
+    #[serde(default)]
+    pub along: Vec<String>,
     /// What it is, in words.
     pub why: String,
     /// Taken although the doctor has doubts; this says so.
@@ -368,11 +371,17 @@ impl Release {
 }
 
 impl CriuSource {
-    /// What has apt take CRIU's packages from another suite, and nothing else.
+    /// Names and patterns of what comes from another suite.
+    pub(crate) fn of_suite(&self) -> Vec<&str> {
+        let all = self.packages.iter().chain(&self.along);
+        all.map(String::as_str).collect()
+    }
+
+    /// What has apt take that from there, and nothing else.
     pub(crate) fn suite_pin(&self, suite: &str) -> String {
         format!(
             "Package: *\nPin: release a={suite}\nPin-Priority: 50\n\nPackage: {}\nPin: release a={suite}\nPin-Priority: 990\n",
-            self.packages.join(" ")
+            self.of_suite().join(" ")
         )
     }
 }

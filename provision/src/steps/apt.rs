@@ -129,7 +129,7 @@ pub(super) fn sources(situation: &Situation<'_>) -> Changes {
                         "sources",
                         format!(
                             "apt takes {} from {suite}, and nothing else",
-                            source.packages.join(", ")
+                            source.of_suite().join(", ")
                         ),
                     )
                     .write(SUITE_PIN, &pin)
