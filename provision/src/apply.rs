@@ -232,7 +232,9 @@ fn apt(host: &dyn Host, cmd: &Cmd) -> host::Result<()> {
         let unread = said.lines().any(|line| {
             line.starts_with("W: Failed to fetch") || line.starts_with("E: Failed to fetch")
         });
-        if output.status != 0 || unread {
+        // A package that dpkg cannot configure for want of another one: apt brings that one, and is asked next.
+        let wanting = cmd.program == "dpkg" && output.status == 1;
+        if (output.status != 0 && !wanting) || unread {
             return Err(HostError::failed(host.name(), cmd, &output));
         }
         return Ok(());

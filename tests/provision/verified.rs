@@ -69,6 +69,13 @@ fn the_verified_environment_is_installed_downgraded_pinned_and_held() {
     for name in ["apt-transport-https", "cpuid", "hardinfo"] {
         archive.make("base", name, "9.0", "true");
     }
+    archive.make(
+        "base",
+        "half",
+        "1.0",
+        r#"echo 'Depends: other-half' >>"$1/DEBIAN/control""#,
+    );
+    archive.make("base", "other-half", "1.0", "true");
     archive.index("xenial", "xenial", false);
     archive.index("base", "base", false);
     let folder = tempfile::tempdir().unwrap();
@@ -177,7 +184,16 @@ fn on_the_verified_system(lab: &Lab, archive: &Archive, profile: &str) {
 
     // An installation that was cut off is finished by the next run.
     lab.ok("a", "dpkg --unpack --force-all /var/cache/apt/archives/docker-ce_17.09.1*.deb 2>/dev/null || true");
+    // Of another package only what needs the rest had been unpacked.
+    lab.ok("a", "cd /root && apt-get download -qq half && dpkg --unpack half_*.deb && ! dpkg --configure -a");
     lab.run(&args).expect(4);
+    assert_eq!(
+        lab.ok(
+            "a",
+            "dpkg-query -W -f '${db:Status-Abbrev}' half other-half"
+        ),
+        "ii ii"
+    );
     let plan = ["provision", "a", "--profile", profile, "--plan"];
     lab.run(&plan).expect(0);
 
