@@ -103,6 +103,7 @@ pub(crate) fn after(survey: &Survey, plan: &Plan) -> Survey {
                 survey.state.binary = Some(this_program().hash);
                 survey.state.runtime |= cmd.args.iter().any(|arg| arg.ends_with("-runtime"));
             }
+            Action::Run(cmd) if cmd.program == "dpkg" => survey.state.interrupted = false,
             Action::Run(_) => {}
         }
     }

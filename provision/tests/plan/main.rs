@@ -1,6 +1,7 @@
 //! Plans of recorded hosts in the states that hosts are found in.
 
 mod hosts;
+mod recorded;
 mod releases;
 
 use hosts::*;
@@ -33,7 +34,7 @@ fn a_bare_trixie_on_a_new_kernel_gets_criu_of_testing_and_nothing_else_from_ther
         pin.starts_with("Package: *\nPin: release a=testing\nPin-Priority: 50\n"),
         "{pin}"
     );
-    assert!(pin.contains("Package: criu libcompel1\n"), "{pin}");
+    assert!(pin.contains("Package: criu libcompel1 libnl-*\n"), "{pin}");
     // Without the pin the whole host would move to the other suite: it is written first.
     assert!(plan.changes[0].files()[0].contains("preferences"));
     let install = lines(&plan)
@@ -281,8 +282,7 @@ fn auto_takes_the_engine_that_runs() {
 
 #[test]
 fn an_installation_that_was_cut_off_is_finished_first() {
-    let mut half = bare(TRIXIE);
-    half.state.interrupted = true;
+    let half = recorded::host("debian-13", "half-done", None);
     let plan = plan(&half, &wanted(Choice::Auto)).unwrap();
     assert_eq!(plan.changes[0].step, "dpkg");
     assert!(lines(&plan)[0].ends_with("dpkg --configure -a --force-confold"));
@@ -290,12 +290,13 @@ fn an_installation_that_was_cut_off_is_finished_first() {
 
 #[test]
 fn apt_can_read_a_source_before_it_is_told_of_it() {
-    for (text, choice) in [
-        (XENIAL.to_owned(), Choice::Auto),
-        (releases::noble(), Choice::Auto),
-        (releases::noble(), Choice::Named(Name::Podman)),
+    let noble = recorded::host("ubuntu-24.04", "bare", Some("6.8.0-79-generic"));
+    for (found, choice) in [
+        (bare(XENIAL), Choice::Auto),
+        (noble.clone(), Choice::Auto),
+        (noble, Choice::Named(Name::Podman)),
     ] {
-        let plan = plan(&bare(&text), &wanted(choice)).unwrap();
+        let plan = plan(&found, &wanted(choice)).unwrap();
         let of = |step: &str| plan.changes.iter().position(|change| change.step == step);
         assert!(of("first").unwrap() < of("sources").unwrap());
         let first: Vec<String> = lines(&plan)

@@ -1,35 +1,9 @@
 //! Every release that the profiles know, from each state to done.
 
 use crate::hosts::*;
+use crate::recorded;
 use host::Facts;
 use provision::{Choice, Name, Survey, Wanted, cloud_init, plan};
-
-/// A system that was never at hand: the recorded Debian 13 under another name, on the kernel that it
-/// comes with.
-fn system(id: &str, version: &str, codename: &str, kernel: &str) -> String {
-    TRIXIE
-        .replace("\nID=debian\n", &format!("\nID={id}\n"))
-        .replace("VERSION_ID=\"13\"", &format!("VERSION_ID=\"{version}\""))
-        .replace(
-            "VERSION_CODENAME=trixie",
-            &format!("VERSION_CODENAME={codename}"),
-        )
-        .replace("6.18.44-fc-v657", kernel)
-        // As all of them but 16.04 have it.
-        .replace(
-            "begin cgroup\ntype tmpfs",
-            if version == "16.04" {
-                "begin cgroup\ntype tmpfs"
-            } else {
-                "begin cgroup\ntype cgroup2fs"
-            },
-        )
-}
-
-/// Ubuntu 24.04.
-pub(crate) fn noble() -> String {
-    system("ubuntu", "24.04", "noble", "6.8.0-79-generic")
-}
 
 /// What the packages bring: the engine answers, CRIU says its version.
 fn with_engine(mut survey: Survey, docker: &str, criu: &str) -> Survey {
@@ -114,7 +88,7 @@ fn every_release_is_planned_from_bare_half_done_and_wrong_to_done() {
         ),
     ];
     for (id, version, codename, kernel, docker, criu) in releases {
-        let text = system(id, version, codename, kernel);
+        let host = |state| recorded::host(&format!("{id}-{version}"), state, Some(kernel));
         let wanted = |choice| Wanted {
             binary: Some(this_program()),
             ..wanted(choice)
@@ -124,29 +98,28 @@ fn every_release_is_planned_from_bare_half_done_and_wrong_to_done() {
                 continue;
             }
             let wanted = wanted(choice);
-            let bare = bare(&text);
+            let bare = host("bare");
             let whole = plan(&bare, &wanted).unwrap();
             // Cut off after any of its changes, the next run does the rest, and the one after it nothing.
-            for done in 0..=whole.changes.len() {
+            let halves = (0..=whole.changes.len()).map(|done| {
                 let mut part = whole.clone();
                 part.changes.truncate(done);
-                let half = with_engine(after(&bare, &part), docker, criu);
+                after(&bare, &part)
+            });
+            for half in halves.chain([host("half-done")]) {
+                let half = with_engine(half, docker, criu);
                 let rest = plan(&half, &wanted).unwrap();
+                assert_eq!(
+                    steps(&rest).first() == Some(&"dpkg"),
+                    half.state.interrupted
+                );
                 let end = with_engine(after(&half, &rest), docker, criu);
                 let left = plan(&end, &wanted).unwrap();
-                assert_eq!(
-                    steps(&left),
-                    [""; 0],
-                    "{codename} {done}: {:#?}",
-                    left.changes
-                );
+                assert_eq!(steps(&left), [""; 0], "{codename}: {:#?}", left.changes);
             }
 
             // Broken before it is begun.
-            let mut broken = bare.clone();
-            let file = broken.state.files.entry(DAEMON_JSON.to_owned());
-            file.or_insert_with(|| "{\"a\": 1,}".to_owned());
-            match plan(&broken, &wanted) {
+            match plan(&host("broken"), &wanted) {
                 Err(refusal) => assert!(refusal.what.contains("line 1, column 9"), "{refusal:?}"),
                 Ok(plan) => assert_eq!(plan.profile, "podman"),
             }
@@ -188,12 +161,12 @@ fn every_release_is_planned_from_bare_half_done_and_wrong_to_done() {
 
 #[test]
 fn kernels_that_no_package_fits_are_refused_on_every_release() {
-    for (id, version, codename, kernel) in [
-        ("debian", "12", "bookworm", "6.18.0"),
-        ("ubuntu", "22.04", "jammy", "6.14.0-1-generic"),
-        ("ubuntu", "24.04", "noble", "6.17.0-1-generic"),
+    for (release, kernel) in [
+        ("debian-12", "6.18.0"),
+        ("ubuntu-22.04", "6.14.0-1-generic"),
+        ("ubuntu-24.04", "6.17.0-1-generic"),
     ] {
-        let found = bare(&system(id, version, codename, kernel));
+        let found = recorded::host(release, "bare", Some(kernel));
         let refusal = plan(&found, &wanted(Choice::Auto)).unwrap_err();
         assert!(
             refusal.what.contains(&format!("fits Linux {kernel}")),
