@@ -1,7 +1,8 @@
 //! The profiles as Ansible's role reads them.
 
+use crate::choice::all;
 use crate::criu;
-use crate::profile::{CriuSource, Release, Repository, SUITE_PIN, SUITE_SOURCE, VERSION_PIN, all};
+use crate::profile::{CriuSource, Release, Repository, SUITE_PIN, SUITE_SOURCE, VERSION_PIN};
 use serde_json::{Map, Value, json};
 
 /// Versions of Linux that distributions kept for long, and all since 6.0: CRIU is asked about each.

@@ -2,8 +2,9 @@
 
 use crate::binary::hash;
 use crate::change::{Action, File, JOURNAL, WRITTEN};
+use crate::choice::{Choice, Name};
 use crate::plan::{Plan, Refusal, Wanted, plan};
-use crate::profile::{Choice, Name, Profile, Release, SUITE_SOURCE};
+use crate::profile::{Profile, Release, SUITE_SOURCE};
 use crate::state::{Mirror, State, Survey};
 use host::{Cmd, Facts};
 use serde_json::{Value, json};

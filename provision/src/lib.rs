@@ -9,6 +9,7 @@ mod ansible;
 mod apply;
 mod binary;
 mod change;
+mod choice;
 mod cloud_init;
 mod criu;
 mod lock;
@@ -24,13 +25,12 @@ pub use ansible::ansible_vars;
 pub use apply::{Event, Work, apply, judge};
 pub use binary::Binary;
 pub use change::{Action, BACKUP, Change, File, JOURNAL, UNDONE};
+pub use choice::{Choice, Name};
 pub use cloud_init::cloud_init;
 pub use lock::{Unlocked, lock};
 pub use merge::{MergeError, Merged, merge};
 pub use plan::{Plan, Refusal, Wanted, plan};
-pub use profile::{
-    Choice, CriuSource, DAEMON_JSON, Engine, From, Name, Pinned, Profile, Release, Repository,
-};
+pub use profile::{CriuSource, DAEMON_JSON, Engine, From, Pinned, Profile, Release, Repository};
 pub use report::{ChangeReport, CommandReport, FailureReport, HostReport, Outcome, Report, Status};
 pub use state::{Mirror, State, Survey};
 pub use steps::register;

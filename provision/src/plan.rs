@@ -2,7 +2,8 @@
 
 use crate::binary::Binary;
 use crate::change::Change;
-use crate::profile::{Choice, Profile, Release};
+use crate::choice::Choice;
+use crate::profile::{Profile, Release};
 use crate::state::Survey;
 use crate::steps;
 

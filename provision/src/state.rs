@@ -73,7 +73,7 @@ impl Survey {
         users: &[String],
         containers: bool,
     ) -> host::Result<Survey> {
-        let mut profiles = profile::all();
+        let mut profiles = crate::choice::all();
         profiles.extend(own.cloned());
         let names: BTreeSet<String> = profiles.iter().flat_map(Profile::package_names).collect();
         let files = profiles
