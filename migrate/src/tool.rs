@@ -83,7 +83,7 @@ impl Tool {
         }
         // A provision, or another migration, may be at the same file.
         let _lock = provision::lock(host, LOCK_WAIT).map_err(|why| match why {
-            Unlocked::Busy => Failure::failed(
+            Unlocked::Busy(_) => Failure::failed(
                 host.name(),
                 format!(
                     "{}: {why}, and Docker cannot be told of transship's runtime",

@@ -95,8 +95,8 @@ impl From<HostError> for Trouble {
 impl From<Unlocked> for Trouble {
     fn from(error: Unlocked) -> Self {
         match error {
-            Unlocked::Busy => Trouble::Said {
-                what: "another transship is at work on this host".to_owned(),
+            Unlocked::Busy(_) => Trouble::Said {
+                what: error.to_string(),
                 fix: vec!["wait until it has ended, then run this again".to_owned()],
             },
             Unlocked::Host(error) => Trouble::Host(error),

@@ -9,7 +9,8 @@ mod user_data;
 mod verified;
 
 use archive::{BARE, debian, fresh, picture, use_archive};
-use support::{Lab, fits_schema, transship};
+use std::process::Stdio;
+use support::{Lab, Ran, fits_schema, transship};
 
 #[test]
 fn a_bare_debian_becomes_a_host_that_the_doctor_likes_and_goes_back() {
@@ -34,6 +35,7 @@ fn a_bare_debian_becomes_a_host_that_the_doctor_likes_and_goes_back() {
         .expect(0);
     let doctor = lab.run(&["doctor", "a", "b"]).expect(0);
     assert!(doctor.stdout.contains("Nothing failed"), "{doctor:?}");
+    a_migration_waits_for_the_lock(&lab);
     let _ = transship().args(["lab", "down", "--lab", "prov"]).output();
 }
 
@@ -71,10 +73,7 @@ fn from_bare_and_back(lab: &Lab) {
     lab.run(&["provision", "--undo", "a", "--yes"]).expect(0);
     lab.ok("a", &format!("echo '{sources}' >/etc/apt/sources.list"));
 
-    let done = lab
-        .run(&["provision", "a", "--yes", "--json"])
-        .expect(0)
-        .json();
+    let done = two_runs_at_once(lab);
     fits_schema(&done, "provision");
     let host = &done["hosts"][0];
     assert_eq!(host["outcome"], "changed", "{host:#}");
@@ -182,6 +181,73 @@ fn from_bare_and_back(lab: &Lab) {
     assert_eq!(lab.ok("a", "ls /etc/transship /etc/apt/preferences.d /etc/apt/sources.list.d 2>&1 | grep transship- || true"), "");
     assert_eq!(lab.sh("a", "which dockerd criu transship").code, 1);
     lab.run(&["provision", "--undo", "a", "--plan"]).expect(0);
+}
+
+/// Two runs at once on a bare host: one does everything; the other is told who is at work, or waits and finds nothing to do.
+fn two_runs_at_once(lab: &Lab) -> serde_json::Value {
+    let run = || {
+        let mut command = lab.transship(&["provision", "a", "--yes", "--json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let first = run();
+    lab.ok(
+        "a",
+        "until [ -s /run/lock/transship-provision ]; do sleep 0.1; done",
+    );
+    let process = format!("process {}, since", first.id());
+    let second = Ran::of(run().wait_with_output().unwrap());
+    let first = Ran::of(first.wait_with_output().unwrap());
+    let told = second.json()["hosts"][0].clone();
+    match second.code {
+        0 => assert_eq!(told["changed"], 0, "{second:?}"),
+        _ => {
+            let what = told["failure"]["what"].as_str().unwrap();
+            assert!(
+                what.contains("another transship is at work") && what.contains(&process),
+                "{second:?}"
+            );
+        }
+    }
+    assert_eq!(lab.ok("a", "cat /run/lock/transship-provision"), "");
+    assert_eq!(lab.ok("a", "dpkg --audit"), "");
+    lab.run(&["provision", "a", "--plan"]).expect(0);
+
+    // Where little is to be done the second waits for the first, and both end well.
+    lab.ok("a", "rm /etc/sysctl.d/60-transship.conf");
+    let both = [run(), run()].map(|run| Ran::of(run.wait_with_output().unwrap()).expect(0).json());
+    let changed = both.map(|told| told["hosts"][0]["changed"].as_u64().unwrap());
+    assert_eq!(changed.iter().sum::<u64>(), 1);
+    first.expect(0).json()
+}
+
+/// A migration that makes its runtime known waits for whoever is at work on the host's configuration.
+fn a_migration_waits_for_the_lock(lab: &Lab) {
+    let forget = "printf '{\"experimental\": true, \"runtimes\": {\"other\": {\"path\": \"/usr/sbin/runc\"}}}' >/etc/docker/daemon.json && kill -HUP $(cat /run/docker.pid) && \
+        while docker info -f '{{json .Runtimes}}' | grep -q transship; do sleep 0.1; done; \
+        rm -f /root/waited; setsid flock /run/lock/transship-provision sh -c 'n=0; \
+            until grep -qs [t]ransship-lock /proc/[0-9]*/cmdline; do sleep 0.1; n=$((n + 1)); [ $n -lt 600 ] || exit; done; \
+            sleep 1; grep -q transship-runtime /etc/docker/daemon.json || touch /root/waited' >/dev/null 2>&1 &";
+    lab.ok("a", forget);
+    // The lab's image went with an earlier Docker.
+    lab.ok(
+        "b",
+        "mkdir -p /root/image/bin && cp /usr/bin/busybox /root/image/bin/sh && ln -s sh /root/image/bin/sleep && \
+         tar -C /root/image -c . | docker import - counter && \
+         docker run -d --name moves counter /bin/sh -c 'while :; do sleep 1; done'",
+    );
+    lab.run(&[
+        "migrate", "moves", "--from", "b", "--to", "a", "--mode", "copy",
+    ])
+    .expect(0);
+    lab.ok(
+        "a",
+        "[ -e /root/waited ] && docker inspect -f '{{.State.Running}}' moves | grep true",
+    );
+    lab.ok(
+        "a",
+        "grep -q transship-runtime /etc/docker/daemon.json && docker rm -f moves",
+    );
 }
 
 fn a_daemon_that_does_not_come_up_for_another_reason_costs_no_configuration(lab: &Lab) {

@@ -67,9 +67,10 @@ pub fn picture(lab: &Lab, host: &str) -> String {
     )
 }
 
-/// A host without an engine.
+/// A host without an engine, and without what a newer CRIU had brought along.
 pub const BARE: &str = "kill $(cat /run/docker.pid); while [ -e /run/docker.pid ]; do sleep 0.1; done; \
     apt-get purge -y -q docker.io docker-cli containerd runc podman crun criu libcriu2 libcompel1 iptables nftables >/dev/null 2>&1; \
+    apt-get update -qq; apt-get install -y -q --allow-downgrades libnl-3-200/trixie >/dev/null || exit; \
     rm -rf /etc/docker; ! which dockerd criu runc nft";
 
 /// Debian 13 as it is, and testing, whose CRIU alone is to be taken.
@@ -83,13 +84,21 @@ pub fn debian(address: &str, more: &[&str]) -> Archive {
         "docker-cli",
         "runc",
         "iptables",
+        "libnl-3-200",
         "nftables",
     ];
     archive.add_real("trixie", &[&engine[..], more].concat());
     // What must not be taken from testing is there too.
     archive.add_real(
         "testing",
-        &["criu", "libcompel1", "libcriu2", "runc", "nftables"],
+        &[
+            "criu",
+            "libcompel1",
+            "libcriu2",
+            "libnl-3-200",
+            "runc",
+            "nftables",
+        ],
     );
     archive.index("trixie", "stable", false);
     archive.index("testing", "testing", true);
