@@ -83,6 +83,35 @@ fn play(folder: &str, lab: &Lab, host: &str, user: &str, more: &[&str]) -> Play 
     }
 }
 
+/// The role's profiles with a key that no Docker knows.
+fn a_daemon_that_does_not_come_up_gets_its_configuration_back(folder: &str, lab: &Lab) {
+    let profiles = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/ansible/roles/transship_host/vars/profiles.json"
+    );
+    let text = std::fs::read_to_string(profiles).unwrap();
+    let mut wrong: serde_json::Value = serde_json::from_str(&text).unwrap();
+    wrong["transship_host_profiles"]["docker"]["daemon"]["nonsense"] = true.into();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), wrong.to_string()).unwrap();
+
+    let kept = "cat /etc/docker/daemon.json; stat -c %a /etc/docker/daemon.json; ls -d /etc/transship/before 2>&1";
+    let before = lab.sh("b", kept).stdout;
+    let extra = format!("@{}", file.path().display());
+    let failed = play_of(folder, lab, "b", "root", &["-e", &extra]).expect(2);
+    for said in [
+        "Docker did not come up with the new /etc/docker/daemon.json",
+        "the one of before is back",
+        "Docker runs without it",
+        "nonsense",
+    ] {
+        assert!(failed.stdout.contains(said), "{said}: {failed:?}");
+    }
+    assert_eq!(lab.sh("b", kept).stdout, before);
+    lab.ok("b", "docker version && docker run --rm busybox true");
+    lab.run(&["provision", "b", "--plan"]).expect(0);
+}
+
 #[test]
 fn the_role_and_provision_make_the_same_hosts() {
     let Some(folder) = ansible() else {
@@ -158,6 +187,7 @@ fn the_role_and_provision_make_the_same_hosts() {
     lab.run(&["provision", "b", "--yes"]).expect(0);
     let nothing = play(&folder, &lab, "b", "root", &[]);
     assert_eq!(nothing.changed, 0, "{:?}", nothing.ran);
+    a_daemon_that_does_not_come_up_gets_its_configuration_back(&folder, &lab);
 
     let _ = support::transship()
         .args(["lab", "down", "--lab", "ansi"])
