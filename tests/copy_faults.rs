@@ -9,14 +9,13 @@ use support::copy::{
     Before, Killed, copy, counts, disturbed, fresh, killed, killing, migrated, rolled_back, undo,
     whole,
 };
-use support::{Lab, fits_schema};
+use support::{Lab, Ran, fits_schema};
 
 with_each_engine! {
     transship_itself_is_killed_at_each_phase_and_undo_brings_the_container_back
     criu_runc_the_runtime_and_the_engine_killed_on_either_host
     a_wrong_image_and_a_full_file_system_on_the_destination
     a_container_with_a_stopped_process_is_refused_before_it_is_touched
-    a_link_that_is_cut_and_connections_that_end
 }
 
 /// The hosts are broken and mended by one test at a time; each begins with whole ones.
@@ -97,9 +96,12 @@ fn criu_runc_the_runtime_and_the_engine_killed_on_either_host(engine: &str) {
         return;
     };
     let name = "tools";
-    fresh(&lab, name);
-    lab.counter(name, "0.05", "-v toolsdata:/data");
-    let before = Before::of(&lab);
+    let anew = || {
+        fresh(&lab, name);
+        lab.counter(name, "0.05", "-v toolsdata:/data");
+        Before::of(&lab)
+    };
+    let mut before = anew();
     for (host, pattern) in [
         ("a", "^criu: dump"),
         ("a", "^runc.*checkpoint"),
@@ -111,11 +113,36 @@ fn criu_runc_the_runtime_and_the_engine_killed_on_either_host(engine: &str) {
         let ran = killing(&lab, host, pattern, || {
             copy(&lab, name, "a", "b", &["--json"])
         });
-        rolled_back(&lab, name, &ran, &before, &format!("{pattern} on {host}"));
+        let what = format!("{pattern} on {host}");
+        if host == "a" && ran.code == 7 {
+            ended_in_the_midst(&lab, name, &ran, &what);
+            before = anew();
+        } else {
+            rolled_back(&lab, name, &ran, &before, &what);
+        }
     }
     copy(&lab, name, "a", "b", &[]).expect(0);
     counts(&lab, "b", name);
     fresh(&lab, name);
+}
+
+/// For some moments CRIU has code of its own in a process that it dumps, and the process ends (SIGTRAP) where CRIU is
+/// killed just then: that is said, and so is how it is started anew.
+#[track_caller]
+fn ended_in_the_midst(lab: &Lab, name: &str, ran: &Ran, what: &str) {
+    let engine = lab.program;
+    let report = ran.json();
+    let state = report["state"].as_str().unwrap();
+    assert!(
+        state.contains("it ended while it stood frozen"),
+        "{what}: {state}"
+    );
+    let status = format!("{engine} inspect -f '{{{{.State.ExitCode}}}}' {name}");
+    assert_eq!(lab.ok("a", &status), "133", "{what}");
+    let next = report["next"][0].as_str().unwrap();
+    lab.ok("a", next.strip_prefix("to start it anew, on a: ").unwrap());
+    undo(lab, name).expect(0);
+    lab.nothing_left(name);
 }
 
 fn a_wrong_image_and_a_full_file_system_on_the_destination(engine: &str) {
@@ -195,8 +222,9 @@ fn link(lab: &Lab, host: &str, what: &str) {
     assert!(status.unwrap().success());
 }
 
-fn a_link_that_is_cut_and_connections_that_end(engine: &str) {
-    let Some((_turn, lab)) = lab(engine) else {
+#[test]
+fn a_link_that_is_cut_and_connections_that_end() {
+    let Some((_turn, lab)) = lab("docker") else {
         return;
     };
     let program = lab.program;

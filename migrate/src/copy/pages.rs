@@ -211,7 +211,7 @@ fn doubt(context: &Context, ended: Option<Ended>, left: Option<u64>) -> Doubt {
     if thaw::ends(context, Duration::ZERO) {
         return Doubt {
             what: format!(
-                "{name} had gone on on {destination}, and {there}. On {source} it ended while it stood frozen, its shim was killed, say. Lost is all that it kept in memory; not lost are its files and its log: on {source} as they were when it was frozen, and what it wrote since in its stopped container on {destination}"
+                "{name} had gone on on {destination}, and {there}. On {source} it ended while it stood frozen: its shim was killed, say, or CRIU while it was at work in it. Lost is all that it kept in memory; not lost are its files and its log: on {source} as they were when it was frozen, and what it wrote since in its stopped container on {destination}"
             ),
             fix: vec![
                 format!(

@@ -64,7 +64,7 @@ pub(super) fn go_on(context: &mut Context) -> Result<(), Doubt> {
     let (name, source) = (&context.name, context.source.name());
     context.measured.ended = Some(Doubt {
         what: format!(
-            "{name} runs nowhere: on {source} it ended while it stood frozen, its shim was killed, say. Lost is what it kept in memory; its files and its log are on {source} as they were then"
+            "{name} runs nowhere: on {source} it ended while it stood frozen: its shim was killed, say, or CRIU while it was at work in it. Lost is what it kept in memory; its files and its log are on {source} as they were then"
         ),
         fix: vec![format!(
             "to start it anew, on {source}: {}",
