@@ -21,6 +21,7 @@ fn lab(engine: &str) -> Option<(MutexGuard<'static, ()>, Lab)> {
     let lab = up(engine)?;
     rate(&lab, false);
     sever(&lab, false);
+    no_ssh(&lab, false);
     for name in ["before", "ssh", "daemon", "shim", "watched"] {
         fresh(&lab, name);
     }
@@ -78,22 +79,64 @@ fn connections_of_ssh_that_end_while_pages_come(engine: &str) {
     let name = "ssh";
     large(&lab, name);
     let is = sum(&lab, "a", name);
-    for host in ["a", "b"] {
+    for hosts in [&["a"][..], &["b"], &["a", "b"]] {
         let before = Before::of(&lab);
         rate(&lab, true);
-        let (ran, _) = disturbed_in(&lab, name, &MODE, "pages", |_| {
-            end_sessions(&lab, host);
+        let (ran, report) = disturbed_in(&lab, name, &MODE, "pages", |_| {
+            for host in hosts {
+                end_sessions(&lab, host);
+            }
             rate(&lab, false);
         });
-        // The agents bring the pages alone.
-        assert_eq!(ran.code, 0, "{host}: {ran:?}");
-        if ran.stdout.contains("transship migrate undo") {
-            undo(&lab, name).expect(0);
-        }
+        // The agents bring the pages alone; how they ended is asked anew.
+        assert_eq!(ran.code, 0, "{hosts:?}: {ran:?}");
+        assert!(
+            !ran.stdout.contains("migrate undo"),
+            "{hosts:?}: {report:#}"
+        );
         migrated(&lab, name, "a", "b", &before);
-        assert_eq!(sum(&lab, "b", name), is, "{host}");
+        assert_eq!(sum(&lab, "b", name), is, "{hosts:?}");
         copy(&lab, name, "b", "a", &[]).expect(0);
     }
+    fresh(&lab, name);
+}
+
+/// Keeps everybody from connecting by SSH; or no more.
+fn no_ssh(lab: &Lab, none: bool) {
+    let script = if none {
+        "nft add table inet nossh; nft 'add chain inet nossh c { type filter hook input priority -500; }'; nft add rule inet nossh c tcp dport 22 reject with tcp reset"
+    } else {
+        "nft delete table inet nossh 2>/dev/null; true"
+    };
+    for host in ["a", "b"] {
+        lab.ok(host, script);
+    }
+}
+
+#[test]
+fn what_the_agents_brought_alone_is_not_taken_back_where_nobody_could_ask() {
+    let Some((_turn, lab)) = lab("docker-26") else {
+        return;
+    };
+    let name = "ssh";
+    large(&lab, name);
+    let is = sum(&lab, "a", name);
+    let before = Before::of(&lab);
+    rate(&lab, true);
+    let (ran, report) = disturbed_in(&lab, name, &MODE, "pages", |_| {
+        no_ssh(&lab, true);
+        for host in ["a", "b"] {
+            end_sessions(&lab, host);
+        }
+    });
+    rate(&lab, false);
+    no_ssh(&lab, false);
+    assert_eq!(ran.code, 7, "{ran:?}");
+    assert_eq!(report["outcome"], "in-doubt", "{report:#}");
+    let report = undo(&lab, name).expect(0).json();
+    assert_eq!(report["outcome"], "migrated", "{report:#}");
+    migrated(&lab, name, "a", "b", &before);
+    assert_eq!(sum(&lab, "b", name), is);
     fresh(&lab, name);
 }
 

@@ -191,16 +191,18 @@ pub fn undo(home: &Path, id: &str, connect: &Connect, observer: &Observer) -> Re
 }
 
 /// Whether the container runs on the destination for good. With post-copy the agents may have brought it
-/// that far alone; only where it is in doubt how that ended, and the user says `undo`, it is taken back.
+/// that far alone, even where that was in doubt; else, where it is in doubt and the user says `undo`, it is taken back.
 fn is_there(record: &Record, context: &Context) -> Result<bool, Doubt> {
     if record.committed {
         return Ok(true);
     }
     let alone = (record.mode == Mode::PostCopy || record.then_post_copy)
-        && record.outcome.is_none()
         && record.phases.iter().any(|phase| phase == "restore");
     if alone {
-        return pages::went_through(context);
+        return match pages::went_through(context) {
+            Err(_) if record.outcome == Some(Outcome::InDoubt) => Ok(false),
+            known => known,
+        };
     }
     Ok(false)
 }

@@ -3,17 +3,20 @@
 use super::flow::Shared;
 use super::thaw;
 use crate::ask::{self, State};
-use crate::context::Context;
+use crate::context::{Context, Side};
 use crate::event::Event as Told;
 use crate::layout::Layout;
 use crate::pipeline::{Doubt, Phase};
 use crate::{Failure, leftover};
 use agent::Event;
-use host::Cmd;
+use host::{Cmd, Output};
 use std::time::{Duration, Instant};
 
 /// How long an engine may take to notice that a container has ended.
 const NOTICED: Duration = Duration::from_secs(10);
+/// For how long is waited at once for agents that go on alone, and before a host is tried again.
+const MOMENT: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Waits until the last page has come. There is no way back any more without losing what the container
 /// did since: it is not interrupted, and what fails is for a person to decide.
@@ -59,7 +62,8 @@ impl Pages {
 
     /// What the agents tell until one knows how it ended.
     fn hear(&mut self, context: &mut Context) -> Result<(), Failure> {
-        let mut flow = self.flow.lock();
+        let flow = self.flow.clone();
+        let mut flow = flow.lock();
         let mut cut_now = false;
         while let Some(event) = flow.destination_event() {
             match event {
@@ -92,12 +96,59 @@ impl Pages {
                 Ok(())
             }
             Some(Event::Lost { why, .. }) => Err(Failure::failed(source, why)),
-            _ => Err(Failure::failed(
-                destination,
-                format!("neither the agent on {source} nor that on {destination} answers"),
-            )),
+            _ => {
+                let why =
+                    format!("neither the agent on {source} nor that on {destination} answers");
+                self.alone(context, why)
+            }
         }
     }
+
+    /// The connections to both agents are lost, which need none: how they ended is asked once they have.
+    fn alone(&mut self, context: &mut Context, why: String) -> Result<(), Failure> {
+        let (source, destination) = (&context.source, &context.destination);
+        self.ended = Some(Ended::Unasked);
+        for side in [source, destination] {
+            while again(context, side, &held(context, MOMENT))?.status != 0 {}
+        }
+        let has_all = again(context, destination, &complete(context))?.status == 0;
+        if has_all {
+            context.warn(format!(
+                "the connections to {} and {} were lost: the two brought the memory alone",
+                context.source.name(),
+                context.destination.name()
+            ));
+            return Ok(());
+        }
+        let ended = known(context).is_ok_and(|state| !state.running);
+        self.ended = ended.then_some(Ended::ByAgent);
+        Err(Failure::failed(destination.name(), why))
+    }
+}
+
+/// Runs a command on a host that may be out of reach for as long as the hosts may be out of each other's.
+fn again(context: &Context, side: &Side, cmd: &Cmd) -> Result<Output, Failure> {
+    let since = Instant::now();
+    loop {
+        match side.host.run(cmd) {
+            Err(_) if since.elapsed() < context.options.link_timeout => std::thread::sleep(AGAIN),
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Waits until all that the migration started on a host has ended, for so long; its status says whether it has.
+fn held(context: &Context, at_most: Duration) -> Cmd {
+    let (held, wait) = (leftover::held(&context.name), at_most.as_secs().to_string());
+    let script = r#"[ ! -e "$2" ] || flock -w "$1" "$2" true"#;
+    let cmd = Cmd::changes("sh").args(["-c", script, "sh", &wait, &held]);
+    cmd.timeout(at_most + Duration::from_secs(10))
+}
+
+/// Whether the last page has come to the destination, as its status.
+fn complete(context: &Context) -> Cmd {
+    let complete = format!("{}/{}", leftover::folder(&context.name), agent::COMPLETE);
+    Cmd::reads("test").args(["-e", &complete])
 }
 
 /// How the container stands on the destination: engines say for a moment that one runs whose process has ended.
@@ -130,6 +181,8 @@ fn known(context: &Context) -> Result<State, Failure> {
 enum Ended {
     /// The agent there ended it, whose pages could not come any more.
     ByAgent,
+    /// Whether it did is not known: neither host could be asked.
+    Unasked,
     /// By itself, or somebody else ended it, with this exit code.
     With(i64),
 }
@@ -153,6 +206,10 @@ impl Phase for Pages {
         }
         self.begun = Some(Instant::now());
         self.hear(context)?;
+        // What follows must find connections that are not lost; and is warned of where there are none.
+        for side in [&context.source, &context.destination] {
+            let _ = again(context, side, &Cmd::reads("true"));
+        }
         self.runs(context)?;
         if context.is_interrupted() {
             context.warn(
@@ -194,6 +251,9 @@ fn doubt(context: &Context, ended: Option<Ended>, left: Option<u64>) -> Doubt {
         |left| format!("{left} pages of its memory"),
     );
     let there = match ended {
+        Some(Ended::Unasked) => format!(
+            "whether the rest of its memory came there is not known, for {source} and {destination} cannot both be asked: else it is ended there"
+        ),
         Some(Ended::With(code)) => format!("it ended there with exit code {code}"),
         Some(Ended::ByAgent) => format!(
             "{left} could not be fetched: it was ended there after {ran:.1} s, before anything could go wrong with what it had"
@@ -249,16 +309,7 @@ fn doubt(context: &Context, ended: Option<Ended>, left: Option<u64>) -> Doubt {
 /// The container went on there and did not get all of its memory.
 pub(crate) fn went_through(context: &Context) -> Result<bool, Doubt> {
     for side in [&context.source, &context.destination] {
-        let held = leftover::held(&context.name);
-        let wait = leftover::ENDS.as_secs().to_string();
-        let cmd = Cmd::changes("sh").args([
-            "-c",
-            r#"[ ! -e "$2" ] || flock -w "$1" "$2" true"#,
-            "sh",
-            &wait,
-            &held,
-        ]);
-        let cmd = cmd.timeout(leftover::ENDS + Duration::from_secs(10));
+        let cmd = held(context, leftover::ENDS);
         side.host.text(&cmd).map_err(|error| Doubt {
             what: format!(
                 "{} may run on {} and still fetch its memory: {error}",
@@ -268,10 +319,9 @@ pub(crate) fn went_through(context: &Context) -> Result<bool, Doubt> {
             fix: Vec::new(),
         })?;
     }
-    let complete = format!("{}/{}", leftover::folder(&context.name), agent::COMPLETE);
     let host = &context.destination.host;
     let has_all = host
-        .run(&Cmd::reads("test").args(["-e", &complete]))
+        .run(&complete(context))
         .is_ok_and(|output| output.status == 0);
     match known(context) {
         Ok(state) if has_all && state.running => Ok(true),
