@@ -294,13 +294,6 @@ fn what_cannot_be_moved_is_refused_and_left_alone() {
             "mode tarball is a workflow of Docker",
         ),
         (
-            "ours",
-            "d",
-            "e",
-            "pre-copy",
-            "mode pre-copy works with Docker only",
-        ),
-        (
             "crunned",
             "e",
             "d",

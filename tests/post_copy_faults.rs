@@ -8,7 +8,8 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use support::copy::{
-    Before, copy, disturbed_in, fresh, kill, killed_in, killing, migrated, undo, whole,
+    Before, IN_THE_MIDST, copy, disturbed_in, fresh, kill, killed_in, killing, killing_by,
+    migrated, undo, whole,
 };
 use support::pages::{frozen, given_up, large, rate, settle, sever, sum};
 use support::{Lab, Ran};
@@ -71,6 +72,22 @@ fn whoever_is_killed_before_it_goes_on_there_it_goes_on_at_the_source(engine: &s
         let what = format!("{pattern} on {host}");
         assert_ne!(ran.code, 0, "{what}");
         settle(&lab, name, &ran, &mut before, &what);
+    }
+    // The daemon then waits for a restore that never comes: it must not stay.
+    let agent = format!(
+        "export LC_ALL=C; for i in $(seq 4000); do grep -qsaE '^criu.lazy-pages' /proc/[0-9]*/cmdline && kill -KILL $(cat /var/lib/transship/migrate/{name}/agent) && exit 0; sleep 0.002; done; exit 1"
+    );
+    let what = "the agent of a lazy-pages daemon";
+    let ran = killing_by(&lab, "b", &agent, what, || post_copy(&lab, name));
+    settle(&lab, name, &ran, &mut before, what);
+    let what = "criu in the midst of restoring";
+    for mode in ["post-copy", "copy"] {
+        let args = [
+            "migrate", name, "--from", "a", "--to", "b", "--json", "--mode", mode,
+        ];
+        let ran = killing_by(&lab, "b", IN_THE_MIDST, what, || lab.run(&args));
+        assert_ne!(ran.code, 0, "{mode}: {ran:?}");
+        settle(&lab, name, &ran, &mut before, what);
     }
     fresh(&lab, name);
 }

@@ -4,17 +4,24 @@
 
 mod support;
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use support::copy::{clean, counts, disturbed_in, interrupt};
 use support::{Lab, fits_schema};
 
+with_each_engine! {
+    all_rounds_arrive_and_are_no_more_memory_than_there_is
+    whoever_ends_in_a_round_the_container_goes_on_at_the_source
+}
+
 /// One test at a time: they put other programs in the place of runc.
-fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
+fn lab(engine: &str) -> Option<(MutexGuard<'static, ()>, Lab)> {
     static TURN: Mutex<()> = Mutex::new(());
-    static LAB: OnceLock<Option<Lab>> = OnceLock::new();
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = LAB.get_or_init(|| Lab::up("auto", "10.105.0.0/24", "docker-26"));
-    let lab = lab.as_ref()?;
+    let lab = if engine == "podman" {
+        Lab::up("tcpp", "10.122.0.0/24", engine)?
+    } else {
+        Lab::up("auto", "10.105.0.0/24", engine)?
+    };
     // What a test that failed left.
     lab.ok("a", "rm -f /usr/local/bin/runc /usr/local/bin/criu");
     lab.ok("b", "rm -f /usr/local/bin/runc /usr/local/bin/criu");
@@ -35,7 +42,7 @@ const RUNC: &str = r#"
 real=/usr/sbin/runc; args=; images=; parent=; round=
 while [ $# -gt 0 ]; do
     case $1 in
-    --pre-dump) round=1; args="$args --leave-running --empty-ns network" ;;
+    --pre-dump) round=1; args="$args --leave-running EMPTY" ;;
     --parent-path) parent=$2; shift ;;
     --image-path) images=$2; args="$args $1" ;;
     *) args="$args $1" ;;
@@ -59,9 +66,16 @@ fn stand_in(lab: &Lab, host: &str) {
     if tracked(lab) {
         return;
     }
+    // Podman's containers have their network from elsewhere.
+    let empty = if lab.program == "podman" {
+        ""
+    } else {
+        "--empty-ns network"
+    };
     // Everything but these two calls is the program's own.
     let runc = format!(
-        "case \" $* \" in *' --pre-dump '* | *' --parent-path '*) ;; *) exec /usr/sbin/runc \"$@\" ;; esac\n{RUNC}"
+        "case \" $* \" in *' --pre-dump '* | *' --parent-path '*) ;; *) exec /usr/sbin/runc \"$@\" ;; esac\n{}",
+        RUNC.replace("EMPTY", empty)
     );
     let criu = "case \"$*\" in 'check --feature mem_dirty_track') exit 0 ;; esac\nexec /usr/sbin/criu \"$@\"\n";
     for (program, script) in [("runc", runc.as_str()), ("criu", criu)] {
@@ -76,7 +90,10 @@ fn stand_in(lab: &Lab, host: &str) {
 
 #[test]
 fn pre_copy_is_refused_where_the_kernel_does_not_track_memory() {
-    let Some((_turn, lab)) = lab() else { return };
+    let Some((_turn, lab)) = lab("docker-26") else {
+        return;
+    };
+    let lab = &lab;
     let name = "untracked";
     lab.counter(name, "0.05", "");
     let pre_copy = |more: &[&str], code| {
@@ -110,9 +127,11 @@ fn pre_copy_is_refused_where_the_kernel_does_not_track_memory() {
     lab.forget(name);
 }
 
-#[test]
-fn all_rounds_arrive_and_are_no_more_memory_than_there_is() {
-    let Some((_turn, lab)) = lab() else { return };
+fn all_rounds_arrive_and_are_no_more_memory_than_there_is(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let (lab, engine) = (&lab, lab.program);
     let (name, mib) = ("ahead", 192);
     stand_in(lab, "a");
     stand_in(lab, "b");
@@ -121,7 +140,7 @@ fn all_rounds_arrive_and_are_no_more_memory_than_there_is() {
     lab.ok(
         "a",
         &format!(
-            "docker run -d --name {name} busybox hog {mib} {} >/dev/null; until docker logs {name} | grep -q .; do sleep 0.1; done",
+            "{engine} run -d --name {name} busybox hog {mib} {} >/dev/null; until {engine} logs {name} | grep -q .; do sleep 0.1; done",
             mib / 3
         ),
     );
@@ -152,7 +171,7 @@ fn all_rounds_arrive_and_are_no_more_memory_than_there_is() {
     let said = lab.ok(
         "a",
         &format!(
-            "docker kill -s USR1 {name} >/dev/null; until docker logs {name} | grep -E 'checked|corrupt'; do docker inspect -f '{{{{.State.Running}}}}' {name} | grep -q true || exit 1; sleep 0.1; done"
+            "{engine} kill -s USR1 {name} >/dev/null; until {engine} logs {name} | grep -E 'checked|corrupt'; do {engine} inspect -f '{{{{.State.Running}}}}' {name} | grep -q true || exit 1; sleep 0.1; done"
         ),
     );
     assert_eq!(said, format!("checked {} pages", mib * 256));
@@ -160,9 +179,11 @@ fn all_rounds_arrive_and_are_no_more_memory_than_there_is() {
     lab.forget(name);
 }
 
-#[test]
-fn whoever_ends_in_a_round_the_container_goes_on_at_the_source() {
-    let Some((_turn, lab)) = lab() else { return };
+fn whoever_ends_in_a_round_the_container_goes_on_at_the_source(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let (lab, engine) = (&lab, lab.program);
     let name = "rounds";
     stand_in(lab, "a");
     lab.counter(name, "0.05", "-v /data");
@@ -173,7 +194,9 @@ fn whoever_ends_in_a_round_the_container_goes_on_at_the_source() {
 
     // CRIU, in the moment in which it has frozen the container, of which the engine knows nothing.
     let frozen = format!(
-        r#"id=$(docker inspect -f '{{{{.Id}}}}' {name}); for i in $(seq 20000); do if grep -qs '^FR' /sys/fs/cgroup/freezer/docker/$id/freezer.state || grep -qsx 1 /sys/fs/cgroup/docker/$id/cgroup.freeze; then kill -KILL $(pidof criu) && exit 0; fi; done; exit 1"#
+        r#"pid=$({engine} inspect -f '{{{{.State.Pid}}}}' {name}); group() {{ sed -n "s/^[0-9]*:$1://p" /proc/$pid/cgroup; }}
+v1=/sys/fs/cgroup/freezer$(group freezer)/freezer.state; v2=/sys/fs/cgroup$(group '')/cgroup.freeze
+for i in $(seq 20000); do if grep -qs '^FR' $v1 || grep -qsx 1 $v2; then kill -KILL $(pidof criu) && exit 0; fi; done; exit 1"#
     );
     let (ran, report) = disturbed_in(lab, name, &MODE, "rounds", |_| {
         lab.ok("a", &frozen);
@@ -182,7 +205,7 @@ fn whoever_ends_in_a_round_the_container_goes_on_at_the_source() {
     assert_eq!(report["outcome"], "rolled-back");
     // To ask a frozen one for more would take for ever.
     let on = format!(
-        "lines() {{ docker logs {name} | wc -l; }}; n=$(lines); for i in $(seq 100); do [ $(lines) -gt $n ] && exit; sleep 0.1; done; exit 1"
+        "lines() {{ {engine} logs {name} | wc -l; }}; n=$(lines); for i in $(seq 100); do [ $(lines) -gt $n ] && exit; sleep 0.1; done; exit 1"
     );
     lab.ok("a", &on);
     lab.is_as_before(name);

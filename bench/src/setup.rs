@@ -119,7 +119,7 @@ fn modes(hosts: &[Arc<dyn Host>; 2], kind: Kind, wanted: &Wanted) -> Result<Vec<
         if !(named || wanted.modes.is_empty()) {
             continue;
         }
-        match works(hosts, kind, mode, wanted) {
+        match works(hosts, mode, wanted) {
             Ok(()) => modes.push(mode),
             Err(failure) if !named && failure.kind == Sort::Refused => {
                 refused = refused.or(Some(failure));
@@ -134,19 +134,14 @@ fn modes(hosts: &[Arc<dyn Host>; 2], kind: Kind, wanted: &Wanted) -> Result<Vec<
 }
 
 /// In both directions.
-fn works(
-    hosts: &[Arc<dyn Host>; 2],
-    kind: Kind,
-    mode: Mode,
-    wanted: &Wanted,
-) -> Result<(), Failure> {
+fn works(hosts: &[Arc<dyn Host>; 2], mode: Mode, wanted: &Wanted) -> Result<(), Failure> {
     let Some(mode) = ours(mode) else {
         return Ok(());
     };
     let options = options(mode, wanted);
     let [a, b] = hosts;
-    migrate::suits(&**a, &**b, kind, &options)?;
-    migrate::suits(&**b, &**a, kind, &options)
+    migrate::suits(&**a, &**b, &options)?;
+    migrate::suits(&**b, &**a, &options)
 }
 
 /// The mode of `migrate`, where it is one of ours.

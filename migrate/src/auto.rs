@@ -4,7 +4,7 @@
 use crate::copy::{connections, lazy, rounds, subject};
 use crate::inspection::{self, Subject};
 use crate::policy::{self, Choice, ModeFacts};
-use crate::{Failure, Kind, Mode, Options, choice};
+use crate::{Failure, Kind, Mode, Options};
 use host::Host;
 use host::facts::container::Container;
 use host::facts::link;
@@ -64,15 +64,7 @@ fn facts(
     let without_post_copy =
         refusal(lazy::serves(source).and_then(|()| lazy::fetches(destination)))?;
     let room = || subject::memory(destination, inspection::room(Mode::PreCopy, found.memory));
-    let pre_copy = Options {
-        mode: Mode::PreCopy,
-        ..options.clone()
-    };
-    let without_pre_copy = refusal(
-        choice::goes_with(source, found.source_engine.kind(), &pre_copy)
-            .and_then(|()| rounds::tracks(source))
-            .and_then(|()| room()),
-    )?;
+    let without_pre_copy = refusal(rounds::tracks(source).and_then(|()| room()))?;
     // The container is watched for a second; the link is measured meanwhile.
     let (watched, link) = std::thread::scope(|scope| {
         let watched = scope.spawn(|| Container::gather(source, found.container.id()));

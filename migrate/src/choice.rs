@@ -81,31 +81,11 @@ impl Engines {
     }
 }
 
-/// What was not tried with another engine is refused there.
-pub(crate) fn goes_with(source: &dyn Host, kind: Kind, options: &Options) -> Result<(), Failure> {
-    if kind == Kind::Docker {
-        return Ok(());
-    }
-    if !options.mode.has_rounds() {
-        return Ok(());
-    }
-    let on = source.name();
-    let what =
-        format!("mode pre-copy works with Docker only, and the container on {on} is one of {kind}");
-    Err(Failure::refused(on, what).fix("--mode copy"))
-}
-
 /// Whether two hosts can do what is asked for, whatever the container.
 ///
 /// # Errors
 /// What is refused between them, or a host that could not be asked.
-pub fn suits(
-    source: &dyn Host,
-    destination: &dyn Host,
-    kind: Kind,
-    options: &Options,
-) -> Result<(), Failure> {
-    goes_with(source, kind, options)?;
+pub fn suits(source: &dyn Host, destination: &dyn Host, options: &Options) -> Result<(), Failure> {
     if options.mode.has_rounds() {
         rounds::tracks(source)?;
     }
@@ -114,37 +94,4 @@ pub fn suits(
         lazy::fetches(destination)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Mode;
-    use crate::journal::Reach;
-
-    #[test]
-    fn what_was_not_tried_with_podman_is_refused_there() {
-        for mode in [Mode::Copy, Mode::PostCopy, Mode::PreCopy] {
-            for tcp_established in [false, true] {
-                let options = Options {
-                    container: Name::new("web").unwrap(),
-                    name: None,
-                    mode,
-                    auto: false,
-                    keep_source: false,
-                    copy_bind: false,
-                    tcp_established,
-                    link_timeout: crate::LINK_TIMEOUT,
-                    max_downtime: None,
-                    then_post_copy: false,
-                    dry_run: true,
-                    reach: Reach::default(),
-                    journal: None,
-                };
-                let said = |kind| goes_with(&host::Local, kind, &options).is_err();
-                assert!(!said(Kind::Docker));
-                assert_eq!(said(Kind::Podman), mode == Mode::PreCopy, "{mode:?}");
-            }
-        }
-    }
 }

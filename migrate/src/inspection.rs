@@ -1,6 +1,6 @@
 //! Everything that is looked at before anything is touched, and the reasons to refuse.
 
-use crate::choice::{self, Engines};
+use crate::choice::Engines;
 use crate::copy::{binds, connections, lazy, rounds, subject, tcp};
 use crate::leftover;
 use crate::tarball::workflow;
@@ -77,7 +77,6 @@ pub(crate) fn inspect(
         tool::check(&**destination, &destination_engine)?;
         subject::runtime(&**source, &source_engine, &container)?;
         subject::movable(&**source, &container)?;
-        choice::goes_with(&**source, kind, options)?;
         let copied = if options.copy_bind {
             binds::folders(&**source, &container)?
         } else {

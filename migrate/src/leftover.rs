@@ -49,11 +49,15 @@ pub(crate) fn create(name: &Name, id: &str) -> Cmd {
     Cmd::changes("sh").args(["-c", script, "sh", ROOT, &folder(name), id, &who])
 }
 
+/// Ends a lazy-pages daemon that works on the images in folder `$1`: one whose agent was killed before the restore
+/// connected to it waits for that without end.
+const END_DAEMON: &str = r#"for f in $(LC_ALL=C grep -lsa -- "^criu.lazy-pages.*$1/images" /proc/[0-9]*/cmdline); do f=${f#/proc/}; kill -KILL "${f%/cmdline}"; done"#;
+
 /// Removes the work folder of this migration with the images in it, which may be a file system in memory;
 /// that of another migration stays.
 pub(crate) fn remove(name: &Name, id: &str) -> Cmd {
     let script = format!(
-        r#"rm -rf "$3/.$2"; [ "$(head -n 1 "$1/owner" 2>/dev/null)" = "$2" ] || exit 0; umount -q "$1/images"; {REMOVE}"#
+        r#"rm -rf "$3/.$2"; [ "$(head -n 1 "$1/owner" 2>/dev/null)" = "$2" ] || exit 0; {END_DAEMON}; umount -ql "$1/images"; {REMOVE}"#
     );
     Cmd::changes("sh").args(["-c", &script, "sh", &folder(name), id, ROOT])
 }
@@ -88,17 +92,20 @@ pub(crate) fn is_ours(host: &dyn Host, name: &Name, id: &str) -> Result<bool, Fa
 /// and the dump, the checkpoint or the engine's command is waited for, since it cannot be taken back
 /// half-way.
 pub(crate) fn halt(name: &Name) -> Cmd {
-    let script = r#"
+    let script = format!(
+        r#"
 [ -d "$1" ] || exit 0
 if pid=$(cat "$1/agent" 2>/dev/null) && grep -qa '[[:cntrl:]]agent[[:cntrl:]]' "/proc/$pid/cmdline" 2>/dev/null; then kill "$pid"; fi
+{END_DAEMON}
 flock -w "$2" "$1/held" true || exit 1
 for i in $(seq "$2"); do grep -qsa -- "$1[/]" /proc/[0-9]*/cmdline || exit 0; sleep 1; done
 exit 1
-"#;
+"#
+    );
     Cmd::changes("sh")
         .args([
             "-c",
-            script,
+            &script,
             "sh",
             &folder(name),
             &ENDS.as_secs().to_string(),

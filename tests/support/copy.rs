@@ -149,16 +149,39 @@ pub fn kill(lab: &Lab, host: &str, pattern: &str) {
 
 /// Kills such a process in a host while `act` runs.
 pub fn killing<T>(lab: &Lab, host: &str, pattern: &str, act: impl FnOnce() -> T) -> T {
-    let script = killer(pattern);
+    killing_by(lab, host, &killer(pattern), pattern, act)
+}
+
+/// Kills (-9) the CRIU that restores, once it has made a process of the container, in namespaces of its own.
+pub const IN_THE_MIDST: &str = r#"own=$(readlink /proc/self/ns/pid); export LC_ALL=C
+for i in $(seq 4000); do
+    for f in $(grep -laE '^runc.*restore' /proc/[0-9]*/cmdline 2>/dev/null); do
+        for criu in $(cat ${f%/cmdline}/task/*/children 2>/dev/null); do
+            for made in $(cat /proc/$criu/task/*/children 2>/dev/null); do
+                space=$(readlink /proc/$made/ns/pid) && [ "$space" != "$own" ] && kill -KILL $criu && exit 0
+            done
+        done
+    done
+    sleep 0.002
+done; exit 1"#;
+
+/// Kills by a script in a host while `act` runs; it kills what is called `what`, or fails.
+pub fn killing_by<T>(
+    lab: &Lab,
+    host: &str,
+    script: &str,
+    what: &str,
+    act: impl FnOnce() -> T,
+) -> T {
     std::thread::scope(|scope| {
-        let killer = scope.spawn(|| lab.sh(host, &script));
+        let killer = scope.spawn(|| lab.sh(host, script));
         // It must be looking by then.
         std::thread::sleep(std::time::Duration::from_millis(300));
         let result = act();
         assert_eq!(
             killer.join().unwrap().code,
             0,
-            "nothing like {pattern} ran on {host}"
+            "nothing like {what} ran on {host}"
         );
         result
     })
