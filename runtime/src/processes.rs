@@ -24,11 +24,39 @@ pub(crate) fn let_go_on(first: i32) -> Result<(), String> {
     Ok(())
 }
 
-/// Ends a process and all below it.
+/// Ends a process and all below it, also what stands frozen: CRIU restores that too, and with cgroup v1 such a process
+/// ends only once it is thawed.
 pub(crate) fn kill(first: i32) {
-    for pid in tree(first).into_iter().filter_map(Pid::from_raw) {
+    let tree = tree(first);
+    let own = groups("self");
+    let frozen: Vec<_> = tree
+        .iter()
+        .flat_map(|pid| groups(&pid.to_string()))
+        .filter(|group| !own.contains(group))
+        .collect();
+    for pid in tree.into_iter().filter_map(Pid::from_raw) {
         let _ = kill_process(pid, Signal::KILL);
     }
+    for (file, thawed) in frozen {
+        let _ = std::fs::write(file, thawed);
+    }
+}
+
+/// Where the control groups of a process are thawed, and by what word.
+fn groups(who: &str) -> Vec<(String, &'static str)> {
+    let text = std::fs::read_to_string(format!("/proc/{who}/cgroup")).unwrap_or_default();
+    let group = |line: &str| {
+        let mut parts = line.splitn(3, ':');
+        match (parts.next()?, parts.next()?, parts.next()?) {
+            (_, "freezer", path) => Some((
+                format!("/sys/fs/cgroup/freezer{path}/freezer.state"),
+                "THAWED",
+            )),
+            ("0", "", path) => Some((format!("/sys/fs/cgroup{path}/cgroup.freeze"), "0")),
+            _ => None,
+        }
+    };
+    text.lines().filter_map(group).collect()
 }
 
 /// A process and all below it, parents before their children.
