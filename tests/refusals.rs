@@ -311,3 +311,37 @@ fn no_space_before_and_during() {
     lab.ok("b", "umount /var/lib/transship/migrate");
     lab.forget(name);
 }
+
+#[test]
+fn a_mere_sleep_is_refused_before_it_is_woken() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "dreams";
+    lab.forget(name);
+    lab.ok(
+        "a",
+        &format!("docker run -d --name {name} busybox sleep 9999"),
+    );
+    let is = format!("docker inspect -f '{{{{.State.Pid}}}}' {name}");
+    let before = lab.ok("a", &is);
+    let args = |mode| ["migrate", name, "--from", "a", "--to", "b", "--mode", mode];
+    for mode in ["tarball", "copy", "post-copy"] {
+        let ran = lab.run(&args(mode)).expect(4);
+        let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("is a mere sleep (/bin/busybox)"), "{said}");
+        assert!(said.contains("tail -f /dev/null"), "{said}");
+        assert!(said.contains("nothing was changed"), "{said}");
+    }
+    let ran = lab.run(&["doctor", "a", "--container", name]);
+    assert!(ran.stdout.contains("container.sleep"), "{ran:?}");
+    assert_eq!(lab.ok("a", &is), before);
+    // What the fix says goes on.
+    lab.forget(name);
+    lab.ok(
+        "a",
+        &format!("docker run -d --name {name} busybox tail -f /dev/null"),
+    );
+    lab.run(&args("copy")).expect(0);
+    let running = format!("docker inspect -f '{{{{.State.Running}}}}' {name}");
+    assert_eq!(lab.ok("b", &running), "true");
+    lab.forget(name);
+}

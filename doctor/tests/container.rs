@@ -132,6 +132,7 @@ type Case = (
 #[rustfmt::skip]
 const CASES: &[Case] = &[
     (&[("TracerPid:\t0", "TracerPid:\t77")], COPIED, &[], &[], "container.ptrace", Fail, "by process 77"),
+    (&[("Name:\tstuck", "Exe:\t/bin/busybox\nName:\tsleep")], COPIED, &[], &[], "container.sleep", Fail, "is /bin/busybox"),
     (&[("\"Tty\": false", "\"Tty\": true")], COPIED, &[], &[], "container.terminal", Warn, "--tty"),
     (&[(OPEN, "3 -> /dev/pts/0")], COPIED, &[], &[], "container.terminal", Warn, "/dev/pts/0 open, whose other end is outside"),
     (&[(OPEN, "3 -> /dev/pts/0\nlrwx------ 1 0 0 64 Nov 22 18:00 4 -> /dev/pts/ptmx")], COPIED, &[], &[], "container.terminal", Ok, "of its own"),

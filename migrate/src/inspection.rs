@@ -70,6 +70,7 @@ pub(crate) fn inspect(
     leftover::check(&**destination, &name, None, journals)?;
     free_name(&**destination, kind, options.name.as_ref().unwrap_or(&name))?;
     tcp::free(&**destination, kind, &container)?;
+    subject::does_not_merely_sleep(&**source, &container)?;
     let mut dockers = None;
     let mut warnings = Vec::new();
     if copies {

@@ -94,7 +94,7 @@ activity() {
 }
 
 process() {
-	section "process.$1.status" cat "/proc/$1/status"
+	section "process.$1.status" status "$1"
 	section "process.$1.fd" ls -ln "/proc/$1/fd"
 	section "process.$1.stat" stat -L -c '%n|%h|%b|%s|%F' /proc/"$1"/fd/*
 	section "process.$1.fdinfo" grep -H -E '^(inotify|fanotify|lock):?' -r "/proc/$1/fdinfo"
@@ -103,6 +103,11 @@ process() {
 	section "process.$1.memory" memory "$1"
 	section "process.$1.timers" cat "/proc/$1/timers"
 	section "process.$1.arch" cat "/proc/$1/arch_status"
+}
+
+status() {
+	cat "/proc/$1/status"
+	printf 'Exe:\t%s\n' "$(readlink "/proc/$1/exe")"
 }
 
 memory() {

@@ -55,6 +55,17 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
         ),
         Check::new(
             meta(
+                "container.sleep",
+                Group::Container,
+                "It is no mere busybox sleep",
+                "name and file of its first process. It fails where that is `sleep` of busybox or toybox, which do not sleep on when they are woken; that of coreutils does",
+                "a sleep that CRIU interrupts ends early (EINTR), on the source too: the program then ends, and the container with it",
+                "run it with something that goes on: `tail -f /dev/null`, or `sh -c 'while :; do sleep 3600; done'`",
+            ),
+            sleep,
+        ),
+        Check::new(
+            meta(
                 "container.terminal",
                 Group::Container,
                 "It has no terminal",
@@ -168,6 +179,22 @@ fn exec(inmate: &Inmate<'_>) -> Outcome {
             let said: Vec<String> = strangers.iter().map(|process| who(process)).collect();
             Outcome::warn("a process came in by exec and will not be moved").found(some(&said))
         }
+    }
+}
+
+fn sleep(inmate: &Inmate<'_>) -> Outcome {
+    let first = |process: &Process| Some(process.pid) == inmate.container.pid;
+    let sleeps = |process: &&Process| {
+        let file = process.program.rsplit('/').next();
+        process.name == "sleep" && matches!(file, Some("busybox" | "toybox"))
+    };
+    match each(inmate, first) {
+        Err(skip) => skip,
+        Ok(first) => match first.into_iter().find(sleeps) {
+            None => Outcome::ok("its first process does more than to sleep"),
+            Some(process) => Outcome::fail("the container would end as soon as it is checkpointed")
+                .found(format!("{} is {}", who(process), process.program)),
+        },
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Process {
     pub parent: u32,
     /// Name of its program, at most 15 characters.
     pub name: String,
+    /// The program's file, as the container sees it.
+    pub program: String,
     /// Letter of its state (`S`, `R`, `D`, `T`, `Z`).
     pub state: String,
     /// Who traces it; 0 for nobody.
@@ -110,6 +112,7 @@ fn process(transcript: &Transcript, pid: u32, status: &str) -> Process {
         pid,
         parent: number("PPid").unwrap_or(0),
         name: word("Name").unwrap_or_default().to_owned(),
+        program: word("Exe").unwrap_or_default().to_owned(),
         state: word("State").unwrap_or_default().to_owned(),
         tracer: number("TracerPid").unwrap_or(0),
         seccomp: number("Seccomp").unwrap_or(0),
