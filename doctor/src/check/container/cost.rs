@@ -54,7 +54,7 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "container.downtime",
                 Group::Container,
                 "It is known about how long it would stand still",
-                "memory to move, and the throughput that was measured between the hosts, for mode copy. What comes on top is from measured moves: 0.3 to 0.9 s for a container of any size, and 130 MB/s at the slowest for reading, encrypting and restoring its memory. It is an estimate and never fails",
+                "memory to move, and the throughput that was measured between the hosts, for mode copy. What comes on top is from measured moves: 0.3 to 0.9 s for a container of any size, and 130 MB/s at the slowest for reading, encrypting and restoring its memory. It is the most: memory that goes ahead of the freeze and does not change is not counted out. It is an estimate and never fails",
                 "this decides which mode to use",
                 "less memory in the container, or a faster connection, makes it shorter",
             ),
