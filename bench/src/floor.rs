@@ -14,7 +14,7 @@ use std::time::Duration;
 const SLOW: Duration = Duration::from_secs(1800);
 
 /// How often a container is started at least: it takes a moment only, and varies.
-const STARTS: u32 = 7;
+const STARTS: u32 = 15;
 
 /// Starts a container with runc and, where it is there, with our runtime, by turns; prints which, and
 /// nanoseconds. Timed on the host: SSH is not part of a start.
