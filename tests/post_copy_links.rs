@@ -120,6 +120,13 @@ fn no_ssh(lab: &Lab, none: bool) {
     }
 }
 
+/// CRIU put nearly all memory into its images, and left none to be fetched: seen once.
+fn few_pages(report: &serde_json::Value) -> bool {
+    let phases = report["phases"].as_array().unwrap();
+    let pages = phases.iter().find(|phase| phase["name"] == "pages");
+    pages.is_some_and(|pages| pages["bytes"].as_u64() < Some(1 << 20))
+}
+
 #[test]
 fn what_the_agents_brought_alone_is_not_taken_back_where_nobody_could_ask() {
     let Some((_turn, lab)) = lab("docker-26") else {
@@ -128,16 +135,27 @@ fn what_the_agents_brought_alone_is_not_taken_back_where_nobody_could_ask() {
     let name = "ssh";
     large(&lab, name);
     let is = sum(&lab, "a", name);
-    let before = Before::of(&lab);
-    rate(&lab, true);
-    let (ran, report) = disturbed_in(&lab, name, &MODE, "pages", |_| {
-        no_ssh(&lab, true);
-        for host in ["a", "b"] {
-            end_sessions(&lab, host);
-        }
-    });
-    rate(&lab, false);
-    no_ssh(&lab, false);
+    let mut before = Before::of(&lab);
+    let meet = || {
+        rate(&lab, true);
+        let (ran, report) = disturbed_in(&lab, name, &MODE, "pages", |_| {
+            no_ssh(&lab, true);
+            for host in ["a", "b"] {
+                end_sessions(&lab, host);
+            }
+        });
+        rate(&lab, false);
+        no_ssh(&lab, false);
+        (ran, report)
+    };
+    let (mut ran, mut report) = meet();
+    if ran.code == 0 && few_pages(&report) {
+        // Nobody had to wait for them, so nobody had to ask.
+        undo(&lab, name);
+        copy(&lab, name, "b", "a", &[]).expect(0);
+        before = Before::of(&lab);
+        (ran, report) = meet();
+    }
     assert_eq!(ran.code, 7, "{ran:?}");
     assert_eq!(report["outcome"], "in-doubt", "{report:#}");
     let report = undo(&lab, name).expect(0).json();
