@@ -1,15 +1,15 @@
 //! An image, from engine to engine: what a command prints on the source is read by a command on the destination.
 
-use crate::aside::{self, Aside, Control};
+use crate::aside::{Aside, Control};
 use crate::destination::{TICK, moving, tell};
 use crate::error::{AgentError, Result};
 use crate::frame::{CHUNK, Frame, Message, Receiver, Sender};
 use crate::job::{Event, LoadJob, SaveJob, command};
 use crate::link::Wire;
-use crate::source::{BUFFER, connect};
+use crate::source::towards;
 use crate::{meet, watch};
 use host::{Cmd, Host, HostError, Local, NO_LIMIT, Output};
-use std::io::{BufRead, BufWriter, ErrorKind, Read, Write};
+use std::io::{BufRead, ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,23 +22,9 @@ pub fn save(
     control: impl BufRead + Send + 'static,
     out: impl Write + Send,
 ) -> Result<()> {
-    let mut out = Sender::new(out);
-    let direct = connect(job.link.as_ref());
-    let connected = direct.is_some();
-    aside::tell(&mut out, &Event::Connected { direct: connected })?;
-    let control = Control::new(control);
-    match direct {
-        Some((stream, wire)) => {
-            let mut to = Sender::new(BufWriter::with_capacity(BUFFER, stream));
-            pour(job, control, &mut to, Some((&mut out, &wire)))
-        }
-        None => pour(
-            job,
-            control,
-            &mut out,
-            None::<(&mut Sender<Vec<u8>>, &Wire)>,
-        ),
-    }
+    let (mut to, mut beside) = towards(job.link.as_ref(), out)?;
+    let beside = beside.as_mut().map(|(out, wire)| (out, &**wire));
+    pour(job, Control::new(control), &mut to, beside)
 }
 
 fn pour<W: Write + Send, A: Write + Send>(

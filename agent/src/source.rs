@@ -7,8 +7,8 @@ use crate::error::{AgentError, Result};
 use crate::frame::Sender;
 use crate::images::Images;
 use crate::job::{Event, FREEZE, Link, STOP, SendJob, Serve, Token, command};
-use crate::lanes::{self, Split};
-use crate::link::{self, Outgoing, Wire};
+use crate::lanes;
+use crate::link::{self, Wire};
 use crate::log::Log;
 use crate::rounds;
 use crate::serve::{self, Dump};
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// What is gathered before it is encrypted: small frames make no records of their own.
-pub(crate) const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 64 * 1024;
 /// runc gives up, and thaws, where the container forks all the time and this host is busy (cgroup v1);
 /// whoever asked may try again (opencontainers/runc, pull request 4388).
 const NOT_YET: &str = "unable to freeze";
@@ -42,28 +42,33 @@ pub fn send(
     control: impl BufRead + Send + 'static,
     out: impl Write + Send,
 ) -> Result<()> {
-    let mut out = Sender::new(out);
-    let direct = connect(job.link.as_ref());
-    let connected = direct.is_some();
-    tell(&mut out, &Event::Connected { direct: connected })?;
-    let control = Control::new(control);
-    match direct {
-        Some((stream, wire)) => {
-            let mut to = Sender::new(BufWriter::with_capacity(BUFFER, stream));
-            go(job, control, &mut to, Some((&mut out, &wire)))
-        }
-        None => go(
-            job,
-            control,
-            &mut out,
-            None::<(&mut Sender<Vec<u8>>, &Wire)>,
-        ),
-    }
+    let (mut to, mut beside) = towards(job.link.as_ref(), out)?;
+    let beside = beside.as_mut().map(|(out, wire)| (out, &**wire));
+    go(job, Control::new(control), &mut to, beside)
 }
 
-/// Connects to the destination. That it cannot be reached is no failure: there is the way through whoever steers.
-pub(crate) fn connect(link: Option<&(Link, Token)>) -> Option<(Split<Outgoing>, Arc<Wire>)> {
-    link.and_then(|(link, token)| link::connect_lanes(link, token, lanes::count).ok())
+/// Frames to the destination, or events to whoever steers.
+type Frames<'out> = Sender<Box<dyn Write + Send + 'out>>;
+/// Where events go beside the frames, and what passes on the link.
+type Beside<'out> = Option<(Frames<'out>, Arc<Wire>)>;
+
+/// The way to the destination, and where events go beside it: none where they go between the frames, since there is
+/// no way but the one through whoever steers. That the destination cannot be reached is no failure.
+pub(crate) fn towards<'out>(
+    link: Option<&(Link, Token)>,
+    out: impl Write + Send + 'out,
+) -> Result<(Frames<'out>, Beside<'out>)> {
+    let mut out: Frames<'out> = Sender::new(Box::new(out));
+    let direct = link.and_then(|(link, token)| link::connect_lanes(link, token, lanes::count).ok());
+    let connected = direct.is_some();
+    tell(&mut out, &Event::Connected { direct: connected })?;
+    Ok(match direct {
+        Some((stream, wire)) => {
+            let to = BufWriter::with_capacity(BUFFER, stream);
+            (Sender::new(Box::new(to)), Some((out, wire)))
+        }
+        None => (out, None),
+    })
 }
 
 /// Does the job: frames go to `to`, events to `aside`, or between the frames.
