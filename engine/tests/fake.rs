@@ -314,6 +314,19 @@ fn a_container_goes_on_from_one_folder_to_the_other() {
 }
 
 #[test]
+fn an_end_is_seen_together_with_its_code() {
+    let fakes = Fakes::new("26.1.5");
+    fakes.ok("a", "docker run -d --name web busybox sh");
+    // Codes and times are written as slowly as on a machine with no time left.
+    let slow = "put() { [ \"$1\" != exitcode ] || sleep 0.3; printf '%s\\n' \"$2\" > \"$C/$1\"; }";
+    let line = format!(
+        "S=$FAKE_STATE V=26.1.5 C=$FAKE_STATE/docker/containers/$(docker inspect --format '{{{{.Id}}}}' web); \
+         . {FAKE}/lib.sh; . {FAKE}/containers.sh; {slow}; ended 137 & docker wait web; wait"
+    );
+    assert_eq!(fakes.ok("a", &line), "137");
+}
+
+#[test]
 fn a_plain_start_is_another_process() {
     let fakes = Fakes::new("26.1.5");
     fakes.ok("a", "docker run -d --name web busybox sh");

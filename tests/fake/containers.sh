@@ -75,9 +75,10 @@ spawn() {
 }
 runs() { put pid "$1"; put started "$(now)"; put status running; put exitcode 0; rm -f "$C/error" "$C/finished"; }
 
-# ended CODE: what the daemon does when the process has gone
+# ended CODE: what the daemon does when the process has gone. The status comes last, and at once: somebody may wait for it.
 ended() {
-    put status exited; put exitcode "$1"; put finished "$(now)"; rm -f "$C/pid"
+    put exitcode "$1"; put finished "$(now)"; rm -f "$C/pid"
+    put status.new exited; mv "$C/status.new" "$C/status"
     if [ -e "$C/rm" ]; then rm -rf "$C"; fi
 }
 end_process() {
