@@ -40,9 +40,10 @@ check: packages ## Format, clippy with warnings as errors, ansible-lint
 	@scripts/check-ansible
 
 unit: packages ## Everything that needs no lab
-	cargo test --workspace --exclude lab --exclude transship
-	cargo test -p lab --lib --bins
-	cargo test -p transship --bins --test schemas --test cli --test fakes
+	@rm -f "$$CARGO_TARGET_DIR/second-go"
+	scripts/cargo-test --workspace --exclude lab --exclude transship
+	scripts/cargo-test -p lab --lib --bins
+	scripts/cargo-test -p transship --bins --test schemas --test cli --test fakes
 
 e2e: packages ## Everything that needs real hosts: the lab, and what runs in it
 	@scripts/e2e
@@ -58,6 +59,9 @@ vagrant-test: dist ## Virtual machines: provisioned from bare, then a container 
 
 # Nobody gets QEMU and Vagrant who did not ask for them.
 test: check unit dist $(if $(TRANSSHIP_TEST_VM),vagrant-test,vagrant-skipped) e2e ## Everything
+	@if [ -e "$$CARGO_TARGET_DIR/second-go" ]; then \
+		echo "NOT RELIABLE, passed only the second time:"; cat "$$CARGO_TARGET_DIR/second-go"; \
+	fi >&2
 	@echo "All tests passed."
 
 vagrant-skipped:
