@@ -190,10 +190,15 @@ fn replay(fakes: &Fakes, text: &str, skip: &[&str]) -> Vec<String> {
                 .replace(&format!("{shared}tmp100"), "/tmp100");
             comparable(&text.replace(&format!("{shared}tmp-d"), "/tmp/d")).join("\n")
         };
-        // Shorter than the recorded sleeps, longer than the fake's delay before it says Exited.
+        // Where somebody slept, and between two commands, the daemon heard what there was to hear; else not yet.
+        let sleep =
+            "rm -f $FAKE_STATE/hold; while [ -e $FAKE_STATE/ending ]; do command sleep 0.02; done";
         let output = fakes.sh(
             &command.host,
-            &format!("sleep() {{ command sleep 0.4; }}; {}", here(&command.line)),
+            &format!(
+                "sleep() {{ {sleep}; }}; touch $FAKE_STATE/hold; {}\nstatus=$?; sleep; exit $status",
+                here(&command.line)
+            ),
         );
         let got = (
             there(&output.stdout),
@@ -211,9 +216,6 @@ fn replay(fakes: &Fakes, text: &str, skip: &[&str]) -> Vec<String> {
                 command.host, command.line
             ));
         }
-        if command.line.starts_with("docker checkpoint create") {
-            std::thread::sleep(std::time::Duration::from_millis(400));
-        }
     }
     different
 }
@@ -225,7 +227,7 @@ fn the_fake_prints_what_docker_17_09_printed() {
     let id = "e8658643b1d5216d1d7a374b3c360f274a932f97b35c1dbbf6df2c4eecd93d58";
     std::fs::write(fakes.state("s9").join("next-id"), id).unwrap();
     fakes.ok("s9", "docker run -d --name looper100 busybox sh");
-    fakes.ok("s9", "docker checkpoint create --checkpoint-dir=$PWD/tmp100/looper_checkpoint looper100 checkpoint100; sleep 0.4");
+    fakes.ok("s9", "docker checkpoint create --checkpoint-dir=$PWD/tmp100/looper_checkpoint looper100 checkpoint100; docker wait looper100");
     fakes.ok("d9", "docker run -d --name looper-clone busybox sh");
     let different = replay(&fakes, RECORDED_17, &[]);
     assert!(
@@ -247,6 +249,15 @@ fn the_fake_prints_what_docker_26_printed() {
         different.len(),
         different.join("\n")
     );
+}
+
+/// Waits for a state, for a minute at most.
+fn until(what: &str, mut reached: impl FnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !reached() {
+        assert!(begin.elapsed().as_secs() < 60, "never: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 /// What CRIU keeps of a process, and an exec makes anew: addresses of its code, stack, arguments and environment.
@@ -300,16 +311,18 @@ fn a_container_goes_on_from_one_folder_to_the_other() {
         let (before, after) = migrate(&fakes);
         assert_eq!(before, after, "{version}");
         // Counting goes on where it was, in the new container's log.
-        std::thread::sleep(std::time::Duration::from_millis(1500));
-        let log = fakes.ok("b", "docker logs web");
+        let mut log = String::new();
+        until("it prints", || {
+            log = fakes.ok("b", "docker logs web");
+            !log.is_empty()
+        });
         assert!(
             log.lines().next().is_some_and(|first| first != "0"),
             "{version}: {log}"
         );
         let pid = fakes.ok("b", "docker inspect --format '{{.State.Pid}}' web");
         fakes.ok("b", "docker rm -f web");
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        assert!(!is_ours(&pid), "the process outlived its container");
+        until("the process ends with its container", || !is_ours(&pid));
     }
 }
 

@@ -59,7 +59,8 @@ checkpoint_create() {
         kill -STOP "$(get pid)"
         echo $(($(tail -n 1 "$C/log") + 1)) > "$at/next"
         # The daemon hears of the end a little later.
-        ( sleep 0.1; ended 137 ) > /dev/null 2>&1 < /dev/null &
+        : > "$S/ending"
+        ( sleep 0.1; while [ -e "$S/hold" ]; do sleep 0.02; done; ended 137; rm "$S/ending" ) > /dev/null 2>&1 < /dev/null &
     fi
     echo "$2"
 }
