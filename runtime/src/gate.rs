@@ -134,7 +134,7 @@ mod tests {
     fn whoever_says_again_and_again_to_be_there_is_waited_for() {
         let (_dir, path) = fifo();
         let other = path.clone();
-        let (silence, moment) = (Duration::from_millis(500), Duration::from_millis(100));
+        let (silence, moment) = (Duration::from_millis(1500), Duration::from_millis(200));
         let writer = std::thread::spawn(move || {
             let mut file = std::fs::OpenOptions::new().write(true).open(other).unwrap();
             for _ in 0..12 {
