@@ -6,10 +6,10 @@ mod support;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use support::copy::{
-    Before, Killed, copy, counts, disturbed, fresh, killed, killing, migrated, rolled_back, undo,
-    whole,
+    Before, Killed, copy, counts, disturbed, ended_in_the_midst, fresh, killed, killing, migrated,
+    rolled_back, undo, whole,
 };
-use support::{Lab, Ran, fits_schema};
+use support::{Lab, fits_schema};
 
 with_each_engine! {
     transship_itself_is_killed_at_each_phase_and_undo_brings_the_container_back
@@ -124,25 +124,6 @@ fn criu_runc_the_runtime_and_the_engine_killed_on_either_host(engine: &str) {
     copy(&lab, name, "a", "b", &[]).expect(0);
     counts(&lab, "b", name);
     fresh(&lab, name);
-}
-
-/// For some moments CRIU has code of its own in a process that it dumps, and the process ends (SIGTRAP) where CRIU is
-/// killed just then: that is said, and so is how it is started anew.
-#[track_caller]
-fn ended_in_the_midst(lab: &Lab, name: &str, ran: &Ran, what: &str) {
-    let engine = lab.program;
-    let report = ran.json();
-    let state = report["state"].as_str().unwrap();
-    assert!(
-        state.contains("it ended while it stood frozen"),
-        "{what}: {state}"
-    );
-    let status = format!("{engine} inspect -f '{{{{.State.ExitCode}}}}' {name}");
-    assert_eq!(lab.ok("a", &status), "133", "{what}");
-    let next = report["next"][0].as_str().unwrap();
-    lab.ok("a", next.strip_prefix("to start it anew, on a: ").unwrap());
-    undo(lab, name).expect(0);
-    lab.nothing_left(name);
 }
 
 fn a_wrong_image_and_a_full_file_system_on_the_destination(engine: &str) {

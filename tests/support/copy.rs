@@ -362,3 +362,22 @@ pub fn rolled_back(lab: &Lab, name: &str, ran: &Ran, before: &Before, what: &str
     assert!(state.contains("runs on a"), "{what}: {state}");
     whole(lab, name, "a", before);
 }
+
+/// For some moments CRIU has code of its own in a process that it dumps, and the process ends (SIGTRAP) where CRIU is
+/// killed just then: that is said, and so is how it is started anew. The container is to be made anew then.
+#[track_caller]
+pub fn ended_in_the_midst(lab: &Lab, name: &str, ran: &Ran, what: &str) {
+    let engine = lab.program;
+    let report = ran.json();
+    let state = report["state"].as_str().unwrap();
+    assert!(
+        state.contains("it ended while it stood frozen"),
+        "{what}: {state}"
+    );
+    let status = format!("{engine} inspect -f '{{{{.State.ExitCode}}}}' {name}");
+    assert_eq!(lab.ok("a", &status), "133", "{what}");
+    let next = report["next"][0].as_str().unwrap();
+    lab.ok("a", next.strip_prefix("to start it anew, on a: ").unwrap());
+    undo(lab, name).expect(0);
+    lab.nothing_left(name);
+}
