@@ -59,8 +59,9 @@ const RESTORES: [(&str, &str, &str, &str, &str, &str); 7] = [
         "rpipe",
         "",
         "pipe",
-        "cat /proc/sys/fs/pipe-max-size >/tmp/pipe; echo 4096 >/proc/sys/fs/pipe-max-size",
-        "cat /tmp/pipe >/proc/sys/fs/pipe-max-size",
+        // 4 MiB become 254: the limit itself is the kernel's, and other labs have containers with pipes.
+        r"perl -0777 -pi -e 's/\x80\x80\x80\x02/\x80\x80\x80\x7f/ or die' $ck/pipes-data.img",
+        "",
         "pipe-size-limit",
     ),
 ];

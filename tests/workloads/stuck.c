@@ -110,7 +110,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(mode, "raw"))
 		need(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0, "socket");
 	else if (!strcmp(mode, "pipe"))
-		need(pipe(ends) == 0 && fcntl(ends[0], F_SETPIPE_SZ, 1 << 20) > 0, "pipe");
+		need(pipe(ends) == 0 && fcntl(ends[0], F_SETPIPE_SZ, 4 << 20) > 0, "pipe");
 	else if (!strcmp(mode, "traced"))
 		traced();
 	else if (strcmp(mode, "idle"))
