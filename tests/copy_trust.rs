@@ -159,10 +159,7 @@ fn back(lab: &Lab, report: &Value) {
         let ran = std::process::Command::new("sh")
             .args(["-c", line])
             .env("PATH", path)
-            .env(
-                "XDG_STATE_HOME",
-                concat!(env!("CARGO_TARGET_TMPDIR"), "/state"),
-            )
+            .env("XDG_STATE_HOME", lab.journals())
             .output()
             .unwrap();
         support::Ran::of(ran).expect(0);

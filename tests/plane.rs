@@ -198,10 +198,7 @@ fn a_terminal_shows_how_quickly_it_goes_and_how_long_it_will_take() {
     let output = std::process::Command::new("script")
         .args(["-qec", &line, "/dev/null"])
         .stdin(std::process::Stdio::null())
-        .env(
-            "XDG_STATE_HOME",
-            concat!(env!("CARGO_TARGET_TMPDIR"), "/state"),
-        )
+        .env("XDG_STATE_HOME", lab.journals())
         .env("TERM", "xterm")
         .env("NO_COLOR", "1")
         .output()

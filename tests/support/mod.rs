@@ -46,19 +46,39 @@ impl Ran {
     }
 }
 
+/// Where journals of the tests are: they are no user's, and those of one lab are no other's, whose tests may run beside it.
+fn journals(of: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join("state")
+        .join(of)
+}
+
 /// The binary, without the user's own environment for it.
 pub fn transship() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_transship"));
     command
         .env_remove("TRANSSHIP_LAB")
-        // Journals of the tests are no user's.
-        .env(
-            "XDG_STATE_HOME",
-            concat!(env!("CARGO_TARGET_TMPDIR"), "/state"),
-        )
+        .env("XDG_STATE_HOME", journals("none"))
         .env("NO_COLOR", "1")
         .stdin(std::process::Stdio::null());
     command
+}
+
+/// The same command, killed after as many seconds as nothing here takes: a wait for what never comes fails its test alone.
+fn bounded(seconds: u32, command: &Command) -> Command {
+    let mut bounded = Command::new("timeout");
+    bounded
+        .args(["--foreground", "-k", "10", &seconds.to_string()])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdin(std::process::Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bounded.env(name, value),
+            None => bounded.env_remove(name),
+        };
+    }
+    bounded
 }
 
 /// A lab of its own name and range of addresses; hosts `a` and `b`.
@@ -109,19 +129,22 @@ impl Lab {
         self.ok(host, script)
     }
 
+    /// Where journals of migrations between its hosts are.
+    pub fn journals(&self) -> PathBuf {
+        journals(self.name)
+    }
+
     pub fn ssh_config(&self) -> PathBuf {
         PathBuf::from(format!("/var/lib/transship/lab/{}/ssh_config", self.name))
     }
 
     /// Runs a shell script in a host.
     pub fn sh(&self, host: &str, script: &str) -> Ran {
-        let output = transship()
-            .args([
-                "lab", "exec", "--lab", self.name, host, "--", "sh", "-c", script,
-            ])
-            .output()
-            .unwrap();
-        Ran::of(output)
+        let mut command = transship();
+        command.args([
+            "lab", "exec", "--lab", self.name, host, "--", "sh", "-c", script,
+        ]);
+        Ran::of(bounded(300, &command).output().unwrap())
     }
 
     /// Runs a shell script in a host; it must succeed. Returns what it printed.
@@ -134,6 +157,7 @@ impl Lab {
     pub fn transship(&self, args: &[&str]) -> Command {
         let mut command = transship();
         command
+            .env("XDG_STATE_HOME", self.journals())
             .arg("--ssh-config")
             .arg(self.ssh_config())
             .args(args);
@@ -141,7 +165,7 @@ impl Lab {
     }
 
     pub fn run(&self, args: &[&str]) -> Ran {
-        Ran::of(self.transship(args).output().unwrap())
+        Ran::of(bounded(900, &self.transship(args)).output().unwrap())
     }
 
     /// `transship migrate NAME --from FROM --to TO` and more.

@@ -21,10 +21,13 @@ pub fn sh(script: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Sets `$apt` to options that make apt see one suite of the mirror and nothing of this machine.
+/// Sets `$apt` to options that make apt see one suite of the mirror and nothing of this machine, for one at a time.
 const APT: &str = r#"
 cache=$1/provision-packages suite=$2; shift 2
 mkdir -p "$cache/$suite" "$cache/apt/$suite/lists/partial"
+# Two tests at once: the second waits for the first, and finds whole packages.
+exec 9>"$cache/lock"
+flock 9
 sources=$cache/apt/$suite/sources.list
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE 'https?://[^ ]*/debian/?( |$)' | head -n 1)
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror% } $suite main" >"$sources"
