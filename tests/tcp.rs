@@ -102,10 +102,17 @@ fn macvlan(lab: &Lab, hosts: &[&str]) {
 }
 
 fn serve(lab: &Lab, host: &str, name: &str, options: &str) {
+    let engine = lab.program;
     lab.ok(
         host,
-        &format!("docker run -d --name {name} {options} busybox tcps && sleep 1"),
+        &format!("{engine} run -d --name {name} {options} busybox tcps"),
     );
+    // It listens at port 7000, and no other has its addresses.
+    let listens = format!(
+        "for i in $(seq 300); do {engine} exec {name} cat /proc/net/tcp /proc/net/tcp6 | grep -q ':1B58 [0-9:]* 0A ' && \
+         ! {engine} exec {name} cat /proc/net/if_inet6 | grep -q ' [4c][08]  *eth0' && exit; sleep 0.1; done; exit 1"
+    );
+    lab.ok(host, &listens);
 }
 
 fn options_of(network: &str) -> String {
@@ -357,7 +364,10 @@ fn what_would_break_a_connection_is_refused_before_anything_is_touched() {
     let within = "sh -c 'tcps & sleep 1; tail -f /dev/null | nc 127.0.0.1 7000 & while true; do sleep 1; done'";
     lab.ok(
         "a",
-        &format!("docker run -d --name {name} busybox {within} && sleep 3"),
+        &format!(
+            "docker run -d --name {name} busybox {within}; for i in $(seq 300); do \
+             [ $(docker exec {name} cat /proc/net/tcp | awk '$4 == \"01\"' | wc -l) = 2 ] && exit; sleep 0.1; done; exit 1"
+        ),
     );
     refused(&[], &["2 open TCP connections (between 127.0.0.1:"]);
     // Those move wherever the container goes.
@@ -389,10 +399,8 @@ fn clients_of_podmans_containers_see_every_answer_too() {
     here(&format!(
         "ip -6 addr replace fd22::1/64 dev {PODMANS} nodad"
     ));
-    let run = format!(
-        "podman run -d --name {name} --network lan --ip {address} --ip6 {address_6} busybox tcps && sleep 1"
-    );
-    lab.ok("a", &run);
+    let options = format!("--network lan --ip {address} --ip6 {address_6}");
+    serve(&lab, "a", name, &options);
     let clients = Clients::of(&[address, address_6]);
     let other =
         format!("podman run -d --name other --network lan --ip {address} busybox sleep 1000");

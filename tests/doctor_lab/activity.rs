@@ -7,7 +7,8 @@ fn a_busy_container_is_told_from_an_idle_one() {
     let Some((lab, _turn)) = lab() else { return };
     lab.ok(
         "a",
-        "docker run -d --name dbusy --entrypoint hog busybox 64 32; docker run -d --name didle stuck /stuck idle; sleep 2",
+        "docker run -d --name dbusy --entrypoint hog busybox 64 32; docker run -d --name didle stuck /stuck idle; \
+         for name in dbusy didle; do until docker logs $name | grep -q .; do sleep 0.1; done; done",
     );
     let (status, text) = says(lab, "dbusy", "container.dirty-rate");
     assert_eq!(status, "ok", "{text}");

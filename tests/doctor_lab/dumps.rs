@@ -63,7 +63,7 @@ fn a_socket_that_leads_out_is_named_before_and_after() {
     lab.ok(
         "a",
         "mkdir -p /srv/sock; rm -f /srv/sock/s; (perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(\
-         Local => q(/srv/sock/s), Listen => 1); $c = $s->accept; sleep 20' >/dev/null 2>&1 </dev/null &); \
+         Local => q(/srv/sock/s), Listen => 1); $c = $s->accept; sleep 120' >/dev/null 2>&1 </dev/null &); \
          for i in $(seq 50); do [ -S /srv/sock/s ] && exit; sleep 0.1; done; exit 1",
     );
     start(lab, "dunix", "-v /srv/sock:/sock", "unix /sock/s");

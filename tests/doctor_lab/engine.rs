@@ -39,7 +39,7 @@ const MESSAGES: [(&str, &str); 10] = [
     ("docker create --name dmsg stuck /stuck idle", "name-in-use"),
     ("docker checkpoint create nobody c1", "container-missing"),
     (
-        "docker run -d --name dfull --entrypoint hog busybox 20 >/dev/null; sleep 1; mkdir -p /srv/tiny; \
+        "docker run -d --name dfull --entrypoint hog busybox 20 >/dev/null; until docker logs dfull | grep -q .; do sleep 0.1; done; mkdir -p /srv/tiny; \
          mount -t tmpfs -o size=4m none /srv/tiny; docker checkpoint create --checkpoint-dir /srv/tiny dfull c1; \
          umount /srv/tiny; docker rm -f dfull >/dev/null",
         "no-space",

@@ -54,7 +54,7 @@ fn an_address_or_port_that_is_taken_is_named() {
     start(lab, "dhost", "--network host", "listen 7056");
     lab.ok(
         "b",
-        "docker run -d --name downport --network host stuck /stuck listen 7056; sleep 0.5",
+        "docker run -d --name downport --network host stuck /stuck listen 7056; until docker logs downport | grep -q ready; do sleep 0.1; done",
     );
     let (status, text) = says(lab, "dhost", "container.ports");
     assert_eq!(status, "fail", "{text}");

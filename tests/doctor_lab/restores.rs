@@ -11,7 +11,7 @@ const RESTORES: [(&str, &str, &str, &str, &str, &str); 7] = [
         "rport",
         "--network host",
         "listen 7055",
-        "docker run -d --name rother --network host stuck /stuck listen 7055; sleep 0.5",
+        "docker run -d --name rother --network host stuck /stuck listen 7055; until docker logs rother | grep -q ready; do sleep 0.1; done",
         "docker rm -f rother",
         "port-in-use",
     ),

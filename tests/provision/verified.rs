@@ -174,13 +174,18 @@ fn on_the_verified_system(lab: &Lab, archive: &Archive, profile: &str) {
     lab.ok("a", "ls /etc/rc2.d/S*docker");
 
     // Two at once: the second is told so. Ours holds the lock until its input ends.
-    lab.ok("a", "rm /etc/sysctl.d/60-transship.conf; flock -n /run/lock/transship-provision sleep 12 >/dev/null 2>&1 & sleep 1");
+    lab.ok("a", "rm /etc/sysctl.d/60-transship.conf; rm -f /root/through; \
+         flock /run/lock/transship-provision sh -c 'until [ -e /root/through ]; do sleep 0.1; done' >/dev/null 2>&1 & \
+         while flock -n /run/lock/transship-provision true; do sleep 0.1; done");
     let busy = lab.run(&args).expect(1);
     assert!(
         busy.stderr.contains("another transship is at work"),
         "{busy:?}"
     );
-    lab.ok("a", "flock -w 20 /run/lock/transship-provision true");
+    lab.ok(
+        "a",
+        "touch /root/through; flock -w 60 /run/lock/transship-provision true",
+    );
 
     // An installation that was cut off is finished by the next run.
     lab.ok("a", "dpkg --unpack --force-all /var/cache/apt/archives/docker-ce_17.09.1*.deb 2>/dev/null || true");
