@@ -49,11 +49,13 @@ fn a_link_that_is_cut_before_the_container_goes_on_there(engine: &str) {
     let mut before = Before::of(&lab);
     let all = [Some(1), Some(5), None];
     for (index, phase) in ["freeze", "move", "restore"].into_iter().enumerate() {
-        // What each of them takes of the engine is alike; one with Podman takes half a minute.
-        let some = if engine == "podman" {
-            &all[index..=index]
-        } else {
-            &all[..]
+        // What each of them takes of the engine is alike: with Podman it is one in each phase. For good from the freeze
+        // on, which is done at once, is for good in the next phase, where the silence of a minute is waited for; once
+        // that has begun it may be through before the link is cut.
+        let some = match (engine, phase) {
+            ("podman", _) => &all[index..=index],
+            (_, "move") => &all[..2],
+            _ => &all[..],
         };
         for &seconds in some {
             let what = format!("{phase}, {seconds:?} s");
@@ -65,7 +67,7 @@ fn a_link_that_is_cut_before_the_container_goes_on_there(engine: &str) {
                 }
             });
             sever(&lab, false);
-            if seconds.is_none() && phase != "restore" {
+            if seconds.is_none() && phase == "freeze" {
                 assert_ne!(ran.code, 0, "{what}: {ran:?}");
             }
             settle(&lab, name, &ran, &mut before, &what);
