@@ -4,6 +4,7 @@ use super::{Lab, Ran, fits_schema, in_order};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 /// Makes a test of each of these functions for Docker and for Podman.
 #[macro_export]
@@ -174,9 +175,10 @@ pub fn killing_by<T>(
     act: impl FnOnce() -> T,
 ) -> T {
     std::thread::scope(|scope| {
-        let killer = scope.spawn(|| lab.sh(host, script));
         // It must be looking by then.
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        lab.ok(host, "rm -f /run/looking");
+        let killer = scope.spawn(|| lab.sh(host, &format!(": >/run/looking; {script}")));
+        lab.ok(host, "until [ -e /run/looking ]; do sleep 0.02; done");
         let result = act();
         assert_eq!(
             killer.join().unwrap().code,
@@ -225,16 +227,20 @@ fn there(lab: &Lab, host: &str) -> String {
 pub fn whole(lab: &Lab, name: &str, host: &str, before: &Before) {
     runs_alone(lab, name, host);
     for (host, before) in ["a", "b"].iter().zip(&before.hosts) {
-        // A process that was told to end may take a moment.
-        let mut now = String::new();
-        for _ in 0..50 {
-            now = there(lab, host);
-            if now == *before {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
+        let now = at_last(before, || there(lab, host));
         assert_eq!(&now, before, "on {host}");
+    }
+}
+
+/// What is seen once it is what it should be, or after half a minute: a process that was told to end may take a moment.
+fn at_last<T: PartialEq>(should: &T, see: impl Fn() -> T) -> T {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let now = see();
+        if now == *should || Instant::now() > until {
+            return now;
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -273,8 +279,9 @@ pub fn migrated(lab: &Lab, name: &str, from: &str, to: &str, before: &Before) {
             })
             .count()
     };
-    let now: usize = [from, to].iter().map(|host| count(&there(lab, host))).sum();
     let then: usize = before.hosts.iter().map(|text| count(text)).sum();
+    let on_both = || [from, to].iter().map(|host| count(&there(lab, host))).sum();
+    let now = at_last(&then, on_both);
     assert_eq!(now, then, "processes");
 }
 
@@ -284,18 +291,12 @@ pub struct Killed {
 }
 
 /// Runs a migration and kills transship itself (-9), some time after a phase began.
-pub fn killed(lab: &Lab, name: &str, phase: &str, after: std::time::Duration) -> Killed {
+pub fn killed(lab: &Lab, name: &str, phase: &str, after: Duration) -> Killed {
     killed_in(lab, name, &["--mode", "copy"], phase, after)
 }
 
 /// The same, in another mode.
-pub fn killed_in(
-    lab: &Lab,
-    name: &str,
-    mode: &[&str],
-    phase: &str,
-    after: std::time::Duration,
-) -> Killed {
+pub fn killed_in(lab: &Lab, name: &str, mode: &[&str], phase: &str, after: Duration) -> Killed {
     let mut child = lab
         .transship(&["migrate", name, "--from", "a", "--to", "b", "--json"])
         .args(mode)
