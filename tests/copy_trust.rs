@@ -234,10 +234,11 @@ fn file_systems_in_memory_move_too_and_count_as_memory() {
 const CHATTY: &str =
     "i=1; while true; do seq $i $(expr $i + 19999); i=$(expr $i + 20000); sleep 0.1; done";
 
-/// Waits until the log of a container has so many lines.
+/// Waits until the log of a container has so many lines. `docker logs` does not come to the end of one that grows so fast.
 fn printed(lab: &Lab, host: &str, name: &str, lines: u64) {
-    let script =
-        format!("until [ $(docker logs {name} 2>&1 | wc -l) -ge {lines} ]; do sleep 0.2; done");
+    let script = format!(
+        "log=$(docker inspect -f '{{{{.LogPath}}}}' {name}); until [ $(wc -l <$log) -ge {lines} ]; do sleep 0.1; done"
+    );
     lab.ok(host, &script);
 }
 
