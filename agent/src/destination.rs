@@ -1,11 +1,13 @@
 //! The receiving side: files, then the gate of the waiting runtime, then images and what changed.
 
 use crate::ahead;
+use crate::before::Before;
 use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver};
 use crate::job::{Event, IMAGES, ReceiveJob, Took, command};
 use crate::keep::Keeper;
 use crate::meet;
+use crate::pagemap::PAGE;
 use crate::pages::Pages;
 use crate::rounds;
 use crate::tree::{Store, Style};
@@ -180,8 +182,9 @@ pub(crate) struct Desk<'a> {
     /// Which tree an open file belongs to.
     open: HashMap<u32, u8>,
     last: bool,
-    /// Memory that was sent ahead, once some of it is wanted.
-    ahead: Option<File>,
+    /// Memory that was sent ahead, once some of it is wanted, and its pages.
+    ahead: Option<(File, u64)>,
+    before: Before,
     buffer: Vec<u8>,
 }
 
@@ -205,6 +208,7 @@ impl<'a> Desk<'a> {
             open: HashMap::new(),
             last,
             ahead: None,
+            before: Before::default(),
             buffer: Vec::new(),
         })
     }
@@ -217,6 +221,7 @@ impl<'a> Desk<'a> {
             open: HashMap::new(),
             last: false,
             ahead: None,
+            before: Before::default(),
             buffer: Vec::new(),
         })
     }
@@ -256,7 +261,8 @@ impl<'a> Desk<'a> {
                 Some(Frame::Message(message)) => self.message(message)?,
                 Some(Frame::Data { id, offset, bytes }) => {
                     let tree = self.tree_of(id)?;
-                    self.store(tree)?.data(id, offset, bytes)?;
+                    let place = self.before.place(id, offset, bytes.len())?;
+                    self.store(tree)?.data(id, place, bytes)?;
                 }
                 Some(Frame::Again { id, offset, runs }) => self.again(id, offset, &runs)?,
                 // A sign that the source is there.
@@ -267,26 +273,38 @@ impl<'a> Desk<'a> {
                 None => return Err(AgentError::Broken("it ended too early".into())),
             }
         }
-        self.stores.values_mut().try_for_each(Store::finish)
+        self.stores.values_mut().try_for_each(Store::finish)?;
+        if self.last && self.job.ahead {
+            self.before.finish(&self.job.images)?;
+        }
+        Ok(())
     }
 
-    /// Pages that were sent ahead.
+    /// Pages that were sent ahead: they are left there, or copied.
     fn again(&mut self, id: u32, mut offset: u64, runs: &[(u32, u32)]) -> Result<()> {
         let path = self.job.images.join(ahead::NAME);
-        let file = match &mut self.ahead {
-            Some(file) => file,
+        let (file, pages) = match &mut self.ahead {
+            Some(open) => open,
             none => {
-                let file = File::open(&path).map_err(|error| AgentError::file(&path, error))?;
-                none.insert(file)
+                let failed = |error| AgentError::file(&path, error);
+                let file = File::open(&path).map_err(failed)?;
+                let length = file.metadata().map_err(failed)?.len();
+                none.insert((file, length / PAGE))
             }
         };
         let tree = self.open.get(&id).copied();
         let store = tree.and_then(|tree| self.stores.get_mut(&tree));
         let store = store.ok_or_else(|| AgentError::stream(format!("file {id} is not open")))?;
         for run in runs {
+            if self.before.leave(id, (offset, *run), *pages)? {
+                offset += u64::from(run.1) * PAGE;
+                continue;
+            }
             ahead::read(file, *run, &mut self.buffer)?;
-            store.data(id, offset, &self.buffer)?;
-            offset += self.buffer.len() as u64;
+            let length = self.buffer.len();
+            let place = self.before.place(id, offset, length)?;
+            store.data(id, place, &self.buffer)?;
+            offset += length as u64;
         }
         Ok(())
     }
@@ -301,12 +319,16 @@ impl<'a> Desk<'a> {
             } => {
                 if let crate::frame::What::File(id) = what {
                     self.open.insert(id, tree);
+                    if tree == IMAGES && self.last {
+                        self.before.open(id, &path);
+                    }
                 }
                 self.store(tree)?.entry(path, meta, what)
             }
             Message::Close { id, size } => {
                 let tree = self.tree_of(id)?;
                 self.open.remove(&id);
+                let size = self.before.size(id, size)?;
                 self.store(tree)?.close(id, size)
             }
             Message::Gone { tree, path } => self.store(tree)?.gone(&path),

@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Name of the link to the images of the round before (criu, `include/image.h`: `CR_PARENT_LINK`).
-const PARENT: &str = "parent";
+pub(crate) const PARENT: &str = "parent";
 
 fn is_pages(name: &str) -> bool {
     name.starts_with("pages-")

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod aside;
+mod before;
 mod criu;
 mod destination;
 mod error;
