@@ -333,9 +333,11 @@ fn the_image_is_moved_where_it_is_missing() {
     let name = "imaged";
     lab.forget(name);
     lab.ok("b", "docker rmi -f only:here 2>/dev/null; true");
-    lab.ok("a", "printf 'FROM busybox\nRUN echo layer > /layer\n' > /tmp/Dockerfile; c=$(docker create busybox true); docker commit -c 'ENV X=y' $c only:here; docker rm $c");
+    // A layer that no compressor makes smaller.
+    lab.ok("a", "c=$(docker create busybox sh -c 'head -c 4194304 /dev/urandom >/layer'); docker start -a $c; docker commit -c 'ENV X=y' $c only:here; docker rm $c");
     lab.ok("a", &format!("docker run -d --name {name} only:here sh -c 'i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.1; done'; sleep 0.5"));
-    copy(lab, name, "a", "b", &[]).expect(0);
+    let report = copy(lab, name, "a", "b", &["--json"]).expect(0).json();
+    assert!(report["bytes_sent"].as_u64() > Some(4 << 20), "{report:#}");
     counts(lab, "b", name);
     assert_eq!(
         lab.ok("a", "docker image inspect -f '{{.Id}}' only:here"),

@@ -1,6 +1,6 @@
 //! CRIU's own account of pages: which of them a process has, and where they are.
 
-use std::io::{BufRead, Error, Read, Result, Write};
+use std::io::{BufRead, Error, Result, Write};
 use std::path::Path;
 
 /// Pages of this size are counted: the smallest of every machine that CRIU runs on but 64-bit Arm with

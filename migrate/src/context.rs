@@ -145,6 +145,8 @@ pub(crate) struct Measured {
     /// Id of the container made on the destination.
     pub new_id: Option<Name>,
     pub wire: Option<WireBytes>,
+    /// The same for the container's image, which comes before all else, where it was moved.
+    pub image_wire: WireBytes,
     /// Where the time went in which it stood still.
     pub downtime: DowntimeParts,
     /// The rounds of mode pre-copy.

@@ -73,8 +73,9 @@ pub(crate) fn finish(
     report.id.clone_from(&context.id);
     report.warnings = context.warnings.clone();
     report.tarball_bytes = measured.tarball_bytes;
-    report.bytes_sent = measured.wire.map(|wire| wire.sent);
-    report.bytes_received = measured.wire.map(|wire| wire.received);
+    let image = measured.image_wire;
+    report.bytes_sent = measured.wire.map(|wire| wire.sent + image.sent);
+    report.bytes_received = measured.wire.map(|wire| wire.received + image.received);
     report.pre_copy.clone_from(&measured.pre_copy);
     report.plan = plan;
     match end {

@@ -167,8 +167,8 @@ pub struct Report {
     pub downtime_parts: Option<DowntimeParts>,
     /// From the first look at the hosts to the end of the last phase.
     pub total_seconds: f64,
-    /// Bytes sent towards the destination on the wire, encryption and framing included; none where
-    /// nothing crossed a network.
+    /// Bytes sent towards the destination on the wire, those of the image too where it was moved, encryption and
+    /// framing included; none where nothing crossed a network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_sent: Option<u64>,
     /// Bytes that came back (acknowledgements).

@@ -32,8 +32,8 @@ impl Phase for Image {
         if ask::image(&*to.host, to.engine.kind(), &name)?.is_some_and(|image| image["Id"] == *id) {
             return Ok(());
         }
-        let from = &context.source.engine;
         let known = layers::known(&*to.host, &to.engine, &context.image);
+        let from = &context.source.engine;
         if let Some(save) = from.save_image_without(&to.engine, &name, &known) {
             let result = transfer(context, &save).and_then(|bytes| {
                 arrived(context, &name, &id)?;
@@ -49,7 +49,8 @@ impl Phase for Image {
                 Err(_) => {}
             }
         }
-        let bytes = transfer(context, &from.save_image(&context.image, &name))?;
+        let save = context.source.engine.save_image(&context.image, &name);
+        let bytes = transfer(context, &save)?;
         arrived(context, &name, &id)?;
         context.measured.phase_bytes = Some(bytes);
         Ok(())
@@ -62,7 +63,7 @@ impl Phase for Image {
 }
 
 /// Has the agents bring what `save` prints on the source to the destination's engine; how many bytes.
-fn transfer(context: &Context, save: &Cmd) -> Result<u64, Failure> {
+fn transfer(context: &mut Context, save: &Cmd) -> Result<u64, Failure> {
     let load = context.destination.engine.load_image();
     if context.options.dry_run {
         context.destination.host.text(&load)?;
@@ -71,6 +72,11 @@ fn transfer(context: &Context, save: &Cmd) -> Result<u64, Failure> {
     // What comes later is a stream of its own.
     let mut flow = Flow::default();
     let result = bring(context, &mut flow, save, &load);
+    // A second try comes on top of the first.
+    if let Some(wire) = flow.wire() {
+        context.measured.image_wire.sent += wire.sent;
+        context.measured.image_wire.received += wire.received;
+    }
     flow.end();
     result
 }
