@@ -18,13 +18,16 @@ use std::os::unix::fs::FileExt;
 pub(crate) const NAME: &str = "ahead";
 /// Number of that file; those of trees are counted from 0, those of images down from the last.
 const ID: u32 = 1 << 31;
-/// Pages that are looked at, and read, at once.
+/// Pages that are looked at, and read, at once: with one more they fit into a frame.
 const LOOK: usize = 4096;
-const READ: usize = 256;
+const READ: usize = CHUNK / PAGE as usize - 1;
 /// Larger mappings are hardly filled, and to look at each of their pages takes seconds.
 const LARGEST: u64 = (1 << 40) / PAGE;
 /// Pages that are compared at once where they lie as they were sent: BLAKE3 is three times as quick then.
 const BLOCK: usize = 16;
+/// So often a page is put between them that nobody needs: CRIU frees pages that it restored only where the next ones do
+/// not follow on them, and until then they are in memory twice.
+const GAP: usize = (64 << 20) / PAGE as usize;
 /// So many pages are looked up before it is judged whether that is worth the time.
 const TRIAL: u32 = 4096;
 /// Worth it is one of so many.
@@ -148,24 +151,33 @@ impl Ahead {
 
     /// Sends some pages; of equal ones that lie side by side, which most often hold nothing, one.
     fn pages<W: Write>(&mut self, bytes: &[u8], to: &mut Sender<W>) -> Result<()> {
-        let mut new = Vec::with_capacity(bytes.len());
+        let mut new = Vec::with_capacity(bytes.len() + PAGE as usize);
         let offset = self.sums.len() as u64 * PAGE;
         for page in bytes.chunks_exact(PAGE as usize) {
+            if (self.sums.len() + 1).is_multiple_of(GAP) {
+                let nothing = [0; PAGE as usize];
+                self.keep(&nothing, sum(&nothing), &mut new);
+            }
             let sum = sum(page);
             if self.sums.last() != Some(&sum) {
-                self.sums.push(sum);
-                new.extend_from_slice(page);
-                self.block.update(page);
-                if self.sums.len().is_multiple_of(BLOCK) {
-                    self.blocks.push(short(&self.block.finalize()));
-                    self.block.reset();
-                }
+                self.keep(page, sum, &mut new);
             }
         }
         if new.is_empty() {
             return Ok(());
         }
         to.data(ID, offset, &new)
+    }
+
+    /// Keeps in mind a page that is sent with `new`.
+    fn keep(&mut self, page: &[u8], sum: Sum, new: &mut Vec<u8>) {
+        self.sums.push(sum);
+        new.extend_from_slice(page);
+        self.block.update(page);
+        if self.sums.len().is_multiple_of(BLOCK) {
+            self.blocks.push(short(&self.block.finalize()));
+            self.block.reset();
+        }
     }
 
     /// Whether nothing was sent.

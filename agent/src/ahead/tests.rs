@@ -86,6 +86,32 @@ fn only_what_changed_is_sent_again_wherever_it_lies() {
 }
 
 #[test]
+fn stretches_that_criu_frees_at_once_are_short() {
+    let memory: Vec<Page> = (0..GAP + 2 * READ)
+        .map(|number| page(u8::try_from(number % 251).unwrap()))
+        .collect();
+    let mut stream = Vec::new();
+    let mut to = Sender::new(&mut stream);
+    let mut ahead = Ahead::default();
+    for part in memory.chunks(READ) {
+        ahead.pages(&part.concat(), &mut to).unwrap();
+    }
+    ahead.sort();
+    ahead.again(7, 0, &memory.concat(), &mut to).unwrap();
+    let (mut pages, mut lengths) = (0, Vec::new());
+    let mut receiver = Receiver::new(&stream[..]);
+    while let Some(frame) = receiver.next().unwrap() {
+        match frame {
+            Frame::Data { bytes, .. } => pages += bytes.len() / PAGE as usize,
+            Frame::Again { runs, .. } => lengths.extend(runs.iter().map(|run| run.1 as usize)),
+            _ => {}
+        }
+    }
+    assert_eq!(pages, memory.len() + 1);
+    assert_eq!(lengths, [GAP - 1, 2 * READ + 1]);
+}
+
+#[test]
 fn equal_pages_are_sent_once() {
     let zeros = [[0; PAGE as usize]; 20];
     assert_eq!(sent(&zeros, &zeros), 0);
