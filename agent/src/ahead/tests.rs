@@ -129,7 +129,25 @@ fn where_all_has_changed_nothing_is_looked_up_for_long() {
     for _ in 0..2 * TRIAL {
         assert_eq!(ahead.page(&page(1)), None);
     }
-    assert_eq!(ahead.asked, TRIAL);
+    assert_eq!(
+        ahead.asked as usize,
+        TRIAL as usize * (NOW_AND_THEN + 1) / NOW_AND_THEN
+    );
+}
+
+#[test]
+fn what_is_the_same_is_found_after_much_that_changed() {
+    let numbered = |number: usize| {
+        let mut page = [0; PAGE as usize];
+        page[..8].copy_from_slice(&number.to_le_bytes());
+        page
+    };
+    let (changed, same) = (2 * TRIAL as usize, TRIAL as usize);
+    let memory: Vec<Page> = (0..changed + same).map(numbered).collect();
+    let mut image = memory.clone();
+    image[..changed].fill_with(|| page(7));
+    let anew = sent_by(64, &memory, &image);
+    assert!(anew < changed + NOW_AND_THEN, "{anew}");
 }
 
 #[test]
