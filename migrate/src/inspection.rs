@@ -2,9 +2,9 @@
 
 use crate::choice::Engines;
 use crate::copy::{binds, connections, lazy, rounds, subject, tcp};
-use crate::leftover;
 use crate::tarball::workflow;
 use crate::{Failure, Kind, Mode, Options, ask, space, tool};
+use crate::{leftover, sleeper};
 use engine::{Container, Engine, Kind as Which, Name};
 use host::{Cmd, Host, HostError};
 use serde_json::Value;
@@ -70,7 +70,7 @@ pub(crate) fn inspect(
     leftover::check(&**destination, &name, None, journals)?;
     free_name(&**destination, kind, options.name.as_ref().unwrap_or(&name))?;
     tcp::free(&**destination, kind, &container)?;
-    subject::does_not_merely_sleep(&**source, &container)?;
+    sleeper::does_not_merely_sleep(&**source, &container)?;
     let mut dockers = None;
     let mut warnings = Vec::new();
     if copies {

@@ -26,6 +26,7 @@ mod proof;
 mod random;
 mod report;
 mod rounds;
+mod sleeper;
 mod space;
 mod tarball;
 mod tool;
