@@ -95,6 +95,15 @@ pub fn lives(pid: i32) -> bool {
         .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or("Z").starts_with('Z'))
 }
 
+/// The child of runc that CRIU restores, as soon as it is there with a network namespace of its own. CRIU itself is
+/// runc's child too, but in ours; what CRIU tries out in others are children of CRIU.
+pub(crate) fn apart(runc: i32) -> Option<i32> {
+    let space = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/net")).ok();
+    let ours = space("self")?;
+    let is_apart = |pid: &i32| space(&pid.to_string()).is_some_and(|of| of != ours);
+    children(runc).into_iter().find(is_apart)
+}
+
 fn children(pid: i32) -> Vec<i32> {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();

@@ -1,14 +1,15 @@
 //! `create` and `start` of a container that is restored.
 
 use crate::call::Call;
-use crate::hooks::{self, Hook};
+use crate::hooks::{self, Attaching, Hook};
 use crate::pending::{KEPT, LOCKED, Options, PID, Pending};
 use crate::watch::Watch;
 use crate::{announce, cgroup, gate, marks, network, processes, replay, runc};
 use serde_json::Value;
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// The annotation that names a configuration file for CRIU for this container alone (runc,
@@ -46,24 +47,22 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
         .spawn()
         .map_err(|error| format!("runc cannot be started: {error}"))?;
     let pid = i32::try_from(runc.id()).map_err(|error| format!("runc: {error}"))?;
-    let mut watch = Watch::new(pid);
-    let status = loop {
-        let ended = runc.try_wait().map_err(|error| format!("runc: {error}"))?;
-        if let Some(status) = ended {
-            break status;
-        }
-        // CRIU waits for ever for memory that nobody brings any more, and runc for what a killed CRIU left.
-        let why = if !gate::is_held(&gate, LOOK) {
-            "the migration that was to bring this container ended"
-        } else if watch.is_over() {
-            "CRIU was killed while it restored the container"
-        } else {
-            continue;
-        };
-        processes::kill(pid);
-        let _ = runc.wait();
-        return Err(why.to_owned());
+    let attaching = Attaching {
+        hooks: &attach,
+        id: call.id().unwrap_or_default(),
+        bundle: &call.bundle(),
+        // A namespace without the sockets of its connections would answer with resets.
+        early: !options.tcp_established,
     };
+    let (status, attached) = std::thread::scope(|scope| {
+        let mut early = None;
+        let status = watched(&mut runc, &gate, || {
+            if early.is_none() {
+                early = attaching.early(pid, scope);
+            }
+        })?;
+        Ok::<_, String>((status, early.map(hooks::Thread::join)))
+    })?;
     if !status.success() {
         let log = pending.path("work/restore.log");
         return Err(format!(
@@ -80,9 +79,9 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     if options.tcp_established && network == Network::Later {
         network::take_back(first(&pid_file)?, &options)?;
     }
-    for hook in &attach {
-        let id = call.id().unwrap_or_default();
-        hooks::run(hook, id, first(&pid_file)?, &call.bundle())?;
+    match attached {
+        Some(ended) => ended.map_err(|_| "the thread that attaches networks ended")??,
+        None => attaching.run(first(&pid_file)?)?,
     }
     marks::mark(&options.images, marks::RESTORED);
     // Others wait for it: it appears whole.
@@ -91,6 +90,34 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
         .and_then(|_| std::fs::rename(&new, pending.path(PID)))
         .map_err(|error| format!("{}: {error}", pid_file.display()))?;
     Ok(true)
+}
+
+/// Waits for the end of a restore, and ends one that hangs; `meanwhile` is called again and again.
+fn watched(
+    runc: &mut Child,
+    gate: &OwnedFd,
+    mut meanwhile: impl FnMut(),
+) -> Result<ExitStatus, String> {
+    let pid = i32::try_from(runc.id()).map_err(|error| format!("runc: {error}"))?;
+    let mut watch = Watch::new(pid);
+    loop {
+        let ended = runc.try_wait().map_err(|error| format!("runc: {error}"))?;
+        if let Some(status) = ended {
+            return Ok(status);
+        }
+        meanwhile();
+        // CRIU waits for ever for memory that nobody brings any more, and runc for what a killed CRIU left.
+        let why = if !gate::is_held(gate, LOOK) {
+            "the migration that was to bring this container ended"
+        } else if watch.is_over() {
+            "CRIU was killed while it restored the container"
+        } else {
+            continue;
+        };
+        processes::kill(pid);
+        let _ = runc.wait();
+        return Err(why.to_owned());
+    }
 }
 
 /// `start`: lets the restored processes go on. False where nothing was restored.
@@ -223,11 +250,7 @@ fn annotate(
         spec["annotations"] = serde_json::json!({});
     }
     spec["annotations"][CRIU_CONFIG] = criu.to_string_lossy().into();
-    let attach = if options.tcp_established {
-        hooks::take(&mut spec)
-    } else {
-        Vec::new()
-    };
+    let attach = hooks::take(&mut spec);
     std::fs::write(&config, spec.to_string()).map_err(|error| said(&error))?;
     Ok((network, attach))
 }
