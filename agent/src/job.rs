@@ -126,8 +126,10 @@ pub struct Rounds {
 /// How memory is left where it is, to be fetched once the container runs on the other host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Serve {
-    /// Freezes the container again, which CRIU thaws to dump it.
+    /// Freezes the container again, which CRIU thaws to dump it, where that cannot be done by hand.
     pub hold: Vec<String>,
+    /// runc's file on the container, which says how.
+    pub state: PathBuf,
     /// For how long the other host may be out of reach, in seconds.
     pub link_seconds: u64,
 }

@@ -8,6 +8,7 @@ mod criu;
 mod destination;
 mod error;
 mod frame;
+mod freezer;
 mod image;
 mod images;
 mod job;

@@ -2,6 +2,7 @@
 
 use crate::criu;
 use crate::error::{AgentError, Result};
+use crate::freezer::Freezer;
 use crate::job::{SendJob, Serve, command};
 use crate::lazy::{ended_well, last_line};
 use crate::link::Wire;
@@ -132,6 +133,9 @@ impl Dump {
     /// Makes sure that the container stays frozen whatever happens to CRIU, which thawed it to dump it and
     /// holds it by tracing it alone.
     pub fn hold_frozen(&self, serve: &Serve) -> Result<()> {
+        if Freezer::of(&serve.state).is_some_and(|freezer| freezer.freeze()) {
+            return Ok(());
+        }
         Local.text(&command(&serve.hold)).map(drop)?;
         Ok(())
     }

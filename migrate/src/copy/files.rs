@@ -250,6 +250,7 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
         link: None,
         serve: lazy.then(|| Serve {
             hold: words(&Cmd::changes("runc").args(["--root", &root, "pause", container.id()])),
+            state: PathBuf::from(format!("{root}/{}/state.json", container.id())),
             link_seconds: context.options.link_timeout.as_secs(),
         }),
         rounds: context.options.mode.has_rounds().then(|| Rounds {
