@@ -9,6 +9,7 @@ mod destination;
 mod error;
 mod frame;
 mod freezer;
+mod gate;
 mod image;
 mod images;
 mod job;

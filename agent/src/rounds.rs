@@ -7,7 +7,7 @@ use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver, Sender};
 use crate::images::Images;
 use crate::job::{ENOUGH, Event, ROUND, ReceiveJob, Rounds, SendJob, command};
-use crate::source::stream;
+use crate::source::{Writing, stream};
 use host::{Cmd, Host, Local};
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -30,7 +30,7 @@ pub(crate) fn send<W: Write + Send, A: Write + Send>(
                 let images = folder(&job.images, number);
                 // It is looked into before runc has made it.
                 make(&images)?;
-                let pre_dump = command(&rounds.command(&job.images, number));
+                let pre_dump = Writing::start(command(&rounds.command(&job.images, number)));
                 let pages = stream(pre_dump, Images::new(&images), to, aside, |_, _| Ok(()))?.pages;
                 to.pass(false)?;
                 let (bytes, wire) = (to.bytes(), aside.wire());

@@ -15,12 +15,13 @@ use crate::serve::{self, Dump};
 use crate::tree::{self, Manifest};
 use crate::tunnel::Shared;
 use crate::watch::{DUMP_TIMEOUT, TICK, Watch};
-use host::{Cmd, Host, HostError, Local};
+use host::{Cmd, Host, HostError, Local, Output};
 use std::io::{BufRead, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What is gathered before it is encrypted: small frames make no records of their own.
@@ -92,7 +93,7 @@ fn go<W: Write + Send, A: Write + Send>(
         sent
     })?;
     aside.sent(to, None)?;
-    criu::configure(job)?;
+    let gate = criu::configure(job)?;
     let after = match &job.rounds {
         None => None,
         Some(rounds) => Some(SendJob {
@@ -101,6 +102,7 @@ fn go<W: Write + Send, A: Write + Send>(
         }),
     };
     let job = after.as_ref().unwrap_or(job);
+    let begun = Begun::start(job)?;
     if control.word().is_none_or(|word| word != FREEZE) {
         return Err(AgentError::Ended);
     }
@@ -108,11 +110,19 @@ fn go<W: Write + Send, A: Write + Send>(
     freeze(job)?;
     let frozen = Instant::now();
     let seconds = Some((frozen - asked).as_secs_f64());
+    gate.open()?;
     aside.tell(to, &Event::Frozen { seconds })?;
-    if let Some(serve) = &job.serve {
-        return pages(job, serve, &sent, log, control, to, aside);
-    }
-    let dumped = dump(job, &sent, ahead, to, &mut aside)?;
+    let writing = match begun {
+        Begun::Serving(dump, serve) => {
+            return pages(job, (serve, dump), &sent, log, control, to, aside);
+        }
+        Begun::Writing(writing) => writing,
+    };
+    let images = Images::new(&job.images).with(ahead);
+    let dumped = stream(writing, images, to, &mut aside, |to, aside| {
+        changes(job, &sent, to, aside)
+    })?
+    .ended;
     if let Some(log) = &mut log {
         log.send_all(to, &mut |to| aside.tick(to))?;
     }
@@ -122,6 +132,25 @@ fn go<W: Write + Send, A: Write + Send>(
     // it stays open until the one who steers has heard that all arrived.
     control.into_words().for_each(drop);
     Ok(())
+}
+
+/// A dump that waits at the gate.
+enum Begun<'a> {
+    /// It leaves the pages where they are.
+    Serving(Dump, &'a Serve),
+    Writing(Writing),
+}
+
+impl<'a> Begun<'a> {
+    fn start(job: &'a SendJob) -> Result<Self> {
+        Ok(match &job.serve {
+            Some(serve) => Begun::Serving(Dump::start(job)?, serve),
+            None => {
+                let cmd = command(&job.dump).env(criu::VARIABLE, job.config.to_string_lossy());
+                Begun::Writing(Writing::start(cmd))
+            }
+        })
+    }
 }
 
 /// Sends what can be sent while the container runs; the memory first, since files that change meanwhile are cheaper.
@@ -166,7 +195,7 @@ fn changes<W: Write, A: Write>(
 /// Dumps without the pages, sends the rest, and hands out the pages until the destination has all.
 fn pages<W: Write + Send, A: Write + Send>(
     job: &SendJob,
-    serve: &Serve,
+    (serve, mut dump): (&Serve, Dump),
     sent: &[Manifest],
     mut log: Option<Log>,
     control: Control,
@@ -177,7 +206,6 @@ fn pages<W: Write + Send, A: Write + Send>(
     let hearing = Arc::clone(&shared);
     let heard = std::thread::spawn(move || listen(control.into_words(), &hearing));
     let begun = Instant::now();
-    let mut dump = Dump::start(job)?;
     let mut told = false;
     let result = (|| {
         changes(job, sent, to, &mut aside)?;
@@ -307,22 +335,6 @@ fn none_stopped(job: &SendJob) -> Result<()> {
     )))
 }
 
-/// Dumps, and meanwhile sends what changed in the trees and the pages as they come; says when the dump was done.
-fn dump<W: Write + Send, A: Write + Send>(
-    job: &SendJob,
-    sent: &[Manifest],
-    ahead: Ahead,
-    to: &mut Sender<W>,
-    aside: &mut Aside<A>,
-) -> Result<Instant> {
-    let cmd = command(&job.dump).env(criu::VARIABLE, job.config.to_string_lossy());
-    let images = Images::new(&job.images).with(ahead);
-    stream(cmd, images, to, aside, |to, aside| {
-        changes(job, sent, to, aside)
-    })
-    .map(|streamed| streamed.ended)
-}
-
 /// What was written while it was sent.
 pub(crate) struct Streamed {
     /// How many pages there were.
@@ -331,44 +343,57 @@ pub(crate) struct Streamed {
     pub ended: Instant,
 }
 
-/// Runs what writes images, and sends them as they grow, once `first` is done.
-pub(crate) fn stream<W: Write + Send, A: Write + Send>(
+/// What writes images, under way.
+pub(crate) struct Writing {
     cmd: Cmd,
+    dump: JoinHandle<(host::Result<Output>, Instant)>,
+}
+
+impl Writing {
+    pub fn start(cmd: Cmd) -> Self {
+        let cmd = cmd.timeout(DUMP_TIMEOUT);
+        let run = cmd.clone();
+        Writing {
+            cmd,
+            dump: std::thread::spawn(move || (Local.run(&run), Instant::now())),
+        }
+    }
+}
+
+/// Sends images as they grow, once `first` is done. Meanwhile the one who steers hears that we are at work.
+pub(crate) fn stream<W: Write + Send, A: Write + Send>(
+    Writing { cmd, dump }: Writing,
     mut images: Images,
     to: &mut Sender<W>,
     aside: &mut Aside<A>,
     first: impl FnOnce(&mut Sender<W>, &mut Aside<A>) -> Result<()>,
 ) -> Result<Streamed> {
     let words = [std::slice::from_ref(&cmd.program), &cmd.args[..]].concat();
-    let cmd = cmd.timeout(DUMP_TIMEOUT);
-    std::thread::scope(|scope| {
-        let dump = scope.spawn(|| (Local.run(&cmd), Instant::now()));
-        first(to, aside)?;
-        let mut watch = Watch::dump(&words);
-        let mut looked = Instant::now();
-        while !dump.is_finished() {
-            // Whoever steers sees by the tick, too, that the user wants it to end.
-            let tick = &mut |to: &mut Sender<W>| aside.tick(to);
-            tick(to)?;
-            if !images.send_grown(to, tick)? {
-                std::thread::sleep(LOOK);
-            }
-            if looked.elapsed() >= TICK {
-                looked = Instant::now();
-                watch.look();
-            }
+    first(to, aside)?;
+    let mut watch = Watch::dump(&words);
+    let mut looked = Instant::now();
+    while !dump.is_finished() {
+        // Whoever steers sees by the tick, too, that the user wants it to end.
+        let tick = &mut |to: &mut Sender<W>| aside.tick(to);
+        tick(to)?;
+        if !images.send_grown(to, tick)? {
+            std::thread::sleep(LOOK);
         }
-        let (output, ended) = dump
-            .join()
-            .map_err(|_| AgentError::Other("the thread that dumps ended".into()))?;
-        let output = output?;
-        if output.status != 0 {
-            return Err(HostError::failed(Local.name(), &cmd, &output).into());
+        if looked.elapsed() >= TICK {
+            looked = Instant::now();
+            watch.look();
         }
-        images.send_rest(to, &mut |to| aside.tick(to))?;
-        Ok(Streamed {
-            pages: images.pages(),
-            ended,
-        })
+    }
+    let (output, ended) = dump
+        .join()
+        .map_err(|_| AgentError::Other("the thread that dumps ended".into()))?;
+    let output = output?;
+    if output.status != 0 {
+        return Err(HostError::failed(Local.name(), &cmd, &output).into());
+    }
+    images.send_rest(to, &mut |to| aside.tick(to))?;
+    Ok(Streamed {
+        pages: images.pages(),
+        ended,
     })
 }
