@@ -121,7 +121,7 @@ pub(crate) fn check(
     journals: Option<&Path>,
 ) -> Result<(), Failure> {
     let folder = folder(name);
-    let script = r#"[ -d "$1" ] || exit 0; date -r "$1" +%FT%T; { cat "$1/owner" 2>/dev/null || printf '\n\n'; } | head -n 2; find "$1" -name "round-*" -prune -o -name inventory.img -print | head -n 1"#;
+    let script = r#"[ -d "$1" ] || exit 0; date -r "$1" +%FT%T; { cat "$1/owner" 2>/dev/null || printf '\n\n'; } | head -n 2; find "$1" -name "round-*" -prune -o -type f -name inventory.img -print | head -n 1"#;
     let found = host.text(&Cmd::reads("sh").args(["-c", script, "sh", &folder]))?;
     let mut lines = found.lines();
     let Some(since) = lines.next() else {

@@ -12,6 +12,8 @@ mod announce;
 mod attach;
 mod call;
 mod cgroup;
+mod child;
+mod door;
 mod gate;
 mod hooks;
 pub mod lock;

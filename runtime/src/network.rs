@@ -120,6 +120,7 @@ mod tests {
                 .map(|text| text.parse().unwrap())
                 .to_vec(),
             lazy_pages: false,
+            descriptors: None,
         };
         assert_eq!(
             there(&options),

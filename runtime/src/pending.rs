@@ -70,6 +70,10 @@ pub struct Options {
     /// Memory is not in the images: CRIU's lazy-pages daemon, whose socket is in `work/`, brings it.
     #[serde(default)]
     pub lazy_pages: bool,
+    /// What runc's image of the container's standard descriptors will say, where that is known: then runc and CRIU are
+    /// started before the images are there.
+    #[serde(default)]
+    pub descriptors: Option<String>,
 }
 
 /// The folder of one pending container, checked.

@@ -3,13 +3,11 @@
 use crate::call::Call;
 use crate::hooks::{self, Attaching, Hook};
 use crate::pending::{KEPT, LOCKED, Options, PID, Pending};
-use crate::watch::Watch;
-use crate::{announce, cgroup, gate, marks, network, processes, replay, runc};
+use crate::{announce, cgroup, child, door, gate, marks, network, processes, replay, runc};
 use serde_json::Value;
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The annotation that names a configuration file for CRIU for this container alone (runc,
@@ -36,17 +34,31 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     if network == Network::There && options.tcp_established && !pending.path(LOCKED).exists() {
         return Err("its network was attached without having been locked first".to_owned());
     }
-    let gate = gate::wait(
-        &pending.path("gate"),
-        Duration::from_secs(options.wait_seconds),
-    )?;
     let mut command = Command::new(runc());
     command.args(restore_line(call, &pending, &options, network));
     command.env(network::PENDING, pending.path(""));
-    let mut runc = command
-        .spawn()
-        .map_err(|error| format!("runc cannot be started: {error}"))?;
-    let pid = i32::try_from(runc.id()).map_err(|error| format!("runc: {error}"))?;
+    let ahead = match &options.descriptors {
+        Some(descriptors) => Some(door::ahead(&mut command, &options.images, descriptors)?),
+        None => None,
+    };
+    let silence = Duration::from_secs(options.wait_seconds);
+    let (gate, mut runc) = match (gate::wait(&pending.path("gate"), silence), ahead) {
+        (Ok(gate), None) => (gate, child::spawn(&mut command)?),
+        (Ok(gate), Some((runc, door))) => {
+            // One that has ended since says so itself.
+            let _ = door.open();
+            (gate, runc)
+        }
+        (Err(why), None) => return Err(why),
+        (Err(why), Some((mut runc, door))) => {
+            drop(door);
+            if !door::ended(&mut runc) {
+                child::end(&mut runc);
+            }
+            return Err(why);
+        }
+    };
+    let pid = child::number(&runc)?;
     let attaching = Attaching {
         hooks: &attach,
         id: call.id().unwrap_or_default(),
@@ -56,7 +68,7 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     };
     let (status, attached) = std::thread::scope(|scope| {
         let mut early = None;
-        let status = watched(&mut runc, &gate, || {
+        let status = child::watched(&mut runc, &gate, || {
             if early.is_none() {
                 early = attaching.early(pid, scope);
             }
@@ -90,34 +102,6 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
         .and_then(|_| std::fs::rename(&new, pending.path(PID)))
         .map_err(|error| format!("{}: {error}", pid_file.display()))?;
     Ok(true)
-}
-
-/// Waits for the end of a restore, and ends one that hangs; `meanwhile` is called again and again.
-fn watched(
-    runc: &mut Child,
-    gate: &OwnedFd,
-    mut meanwhile: impl FnMut(),
-) -> Result<ExitStatus, String> {
-    let pid = i32::try_from(runc.id()).map_err(|error| format!("runc: {error}"))?;
-    let mut watch = Watch::new(pid);
-    loop {
-        let ended = runc.try_wait().map_err(|error| format!("runc: {error}"))?;
-        if let Some(status) = ended {
-            return Ok(status);
-        }
-        meanwhile();
-        // CRIU waits for ever for memory that nobody brings any more, and runc for what a killed CRIU left.
-        let why = if !gate::is_held(gate, LOOK) {
-            "the migration that was to bring this container ended"
-        } else if watch.is_over() {
-            "CRIU was killed while it restored the container"
-        } else {
-            continue;
-        };
-        processes::kill(pid);
-        let _ = runc.wait();
-        return Err(why.to_owned());
-    }
 }
 
 /// `start`: lets the restored processes go on. False where nothing was restored.
@@ -292,6 +276,7 @@ mod tests {
             tcp_established: false,
             addresses: Vec::new(),
             lazy_pages: false,
+            descriptors: None,
         };
         std::fs::write(
             folder.join("options.json"),

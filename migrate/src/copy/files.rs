@@ -1,7 +1,7 @@
 //! Phases `files` and `start`: what can be done while the container still runs.
 
 use super::flow::{PATIENCE, Shared, sent};
-use super::{binds, network, tcp};
+use super::{binds, network, state, tcp};
 use crate::context::{Context, Side};
 use crate::pipeline::{Doubt, Phase};
 use crate::{Failure, ask, layout, leftover, random};
@@ -144,6 +144,7 @@ fn make_pending(context: &Context) -> Result<(), Failure> {
             Vec::new()
         },
         lazy_pages: context.options.leaves_pages(),
+        descriptors: state::descriptors(context),
     };
     let script = r#"umask 077; mkdir -p "$1" && mkdir "$2" "$2/work" && mkfifo "$2/gate" && cat > "$2/options.json" || exit
 [ -z "$3" ] || { mkdir "$2/$4" && ln -s "$5" "$2/$4/$6" && ln -s "$3" "$2/$4/$7"; }"#;
@@ -250,7 +251,7 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
         link: None,
         serve: lazy.then(|| Serve {
             hold: words(&Cmd::changes("runc").args(["--root", &root, "pause", container.id()])),
-            state: PathBuf::from(format!("{root}/{}/state.json", container.id())),
+            state: PathBuf::from(state::path(context)),
             link_seconds: context.options.link_timeout.as_secs(),
         }),
         rounds: context.options.mode.has_rounds().then(|| Rounds {

@@ -16,6 +16,7 @@ pub(crate) mod marks;
 mod network;
 pub(crate) mod pages;
 pub(crate) mod rounds;
+mod state;
 pub(crate) mod subject;
 pub(crate) mod tcp;
 pub(crate) mod thaw;
