@@ -17,7 +17,7 @@ pub(crate) fn configure(job: &SendJob) -> Result<Gate> {
     if job.serve.is_some() {
         text.push_str(&format!("ps-socket {SOCKET}\n"));
     }
-    if job.lock_is_ours && can_skip_lock() {
+    if job.lock_network.is_some() && can_skip_lock() {
         text.push_str("network-lock skip\n");
     }
     std::fs::write(&job.config, text).map_err(|error| AgentError::file(&job.config, error))?;

@@ -71,8 +71,6 @@ pub struct Link {
 pub struct SendJob {
     /// Locks the container's network, where it has one of its own; its standard input.
     pub lock_network: Option<(Vec<String>, String)>,
-    /// That lock is all that the dump needs: CRIU need not lock the network a second time.
-    pub lock_is_ours: bool,
     /// Process id of the container's first process.
     pub first: u32,
     /// Freezes the container.

@@ -143,7 +143,6 @@ head -c $size /dev/zero | tr '\0' x > "$2/pages-1.img"; echo map > "$2/pagemap-1
     fn send_job(folder: &Path) -> SendJob {
         SendJob {
             lock_network: None,
-            lock_is_ours: false,
             config: PathBuf::new(),
             first: 1,
             freeze: Vec::new(),

@@ -186,7 +186,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let job = SendJob {
             lock_network: None,
-            lock_is_ours: false,
             config: dir.path().join("criu.conf"),
             first: 1,
             freeze: Vec::new(),

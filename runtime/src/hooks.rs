@@ -4,14 +4,12 @@
 //! for it. So it is taken out of the bundle, and called while CRIU goes on; with established connections after the
 //! restore, since a packet that comes in before their sockets are there would be answered with a reset.
 
-use crate::processes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread::{Scope, ScopedJoinHandle};
 
 /// The first argument of the hook (moby, `libnetwork/sandbox_externalkey_unix.go`).
 const SETKEY: &str = "libnetwork-setkey";
@@ -85,16 +83,11 @@ fn run(hook: &Hook, id: &str, pid: i32, bundle: &Path) -> Result<(), String> {
     ))
 }
 
-/// A hook under way.
-pub(crate) type Thread<'scope> = ScopedJoinHandle<'scope, Result<(), String>>;
-
 /// The hooks by which the engine attaches networks.
 pub(crate) struct Attaching<'a> {
     pub hooks: &'a [Hook],
     pub id: &'a str,
     pub bundle: &'a Path,
-    /// They may be called before the sockets are there.
-    pub early: bool,
 }
 
 impl Attaching<'_> {
@@ -103,25 +96,11 @@ impl Attaching<'_> {
         let mut hooks = self.hooks.iter();
         hooks.try_for_each(|hook| run(hook, self.id, first, self.bundle))
     }
-
-    /// Calls them while CRIU works, which would wait for them, once there is what they attach.
-    pub fn early<'scope>(
-        &'scope self,
-        runc: i32,
-        scope: &'scope Scope<'scope, '_>,
-    ) -> Option<Thread<'scope>> {
-        if self.hooks.is_empty() || !self.early {
-            return None;
-        }
-        let first = processes::apart(runc)?;
-        Some(scope.spawn(move || self.run(first)))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{BufRead, BufReader};
 
     fn spec(script: &str) -> Value {
         json!({"hooks": {"prestart": [
@@ -153,42 +132,5 @@ mod tests {
         let hook = take(&mut spec("echo no such network >&2; exit 3")).remove(0);
         let why = run(&hook, "abc", 42, dir.path()).unwrap_err();
         assert!(why.contains("no such network"), "{why}");
-    }
-
-    #[test]
-    fn it_is_called_as_soon_as_there_is_something_to_attach_and_not_for_connections() {
-        let dir = tempfile::tempdir().unwrap();
-        let said = dir.path().join("said");
-        let hooks = take(&mut spec(&format!("cat > {}", said.display())));
-        let mut attaching = Attaching {
-            hooks: &hooks,
-            id: "abc",
-            bundle: dir.path(),
-            early: false,
-        };
-        // In the place of runc: beside CRIU comes what CRIU restores, and all of it is still at work.
-        let script = "sleep 60 & unshare --net sh -c 'echo $$; exec sleep 60' & wait";
-        let mut runc = Command::new("sh")
-            .args(["-c", script])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut pid = String::new();
-        let mut out = BufReader::new(runc.stdout.take().unwrap());
-        out.read_line(&mut pid).unwrap();
-        let number = i32::try_from(runc.id()).unwrap();
-        std::thread::scope(|scope| assert!(attaching.early(number, scope).is_none()));
-        attaching.early = true;
-        std::thread::scope(|scope| {
-            let called = attaching.early(number, scope).unwrap();
-            called.join().unwrap().unwrap();
-        });
-        let said = std::fs::read_to_string(&said).unwrap();
-        assert!(
-            said.contains(&format!(r#""pid":{},"#, pid.trim())),
-            "{said}"
-        );
-        processes::kill(number);
-        runc.wait().unwrap();
     }
 }

@@ -45,13 +45,14 @@ pub(crate) fn hook() -> Result<(), String> {
     within(pid, || ip(&lines))
 }
 
-/// Takes addresses and routes from the loopback again, and locks the network: until its processes go on nothing is
-/// acknowledged for them.
+/// Locks the network: until its processes go on nothing is acknowledged for them.
+pub(crate) fn lock(pid: i32) -> Result<(), String> {
+    within(pid, || run("sh", &lock::lock(), "").map(drop))
+}
+
+/// Takes addresses and routes from the loopback again.
 pub(crate) fn take_back(pid: i32, options: &Options) -> Result<(), String> {
-    within(pid, || {
-        ip(&gone(options))?;
-        run("sh", &lock::lock(), "").map(drop)
-    })
+    within(pid, || ip(&gone(options)))
 }
 
 /// Lets everything through to processes that are about to go on.
@@ -59,9 +60,12 @@ pub(crate) fn open(pid: i32) -> Result<(), String> {
     within(pid, || run("sh", &lock::open(), "").map(drop))
 }
 
-/// Takes away what is left of the lock.
-pub(crate) fn unlock(pid: i32) -> Result<(), String> {
-    within(pid, || run("sh", &lock::unlock(), "").map(drop))
+/// Begins to take away what is left of the lock, which nobody need wait for.
+pub(crate) fn begin_to_unlock(pid: i32) -> Result<(), String> {
+    let behind = ["-c", r#""$@" </dev/null >/dev/null 2>&1 &"#, "sh", "sh"];
+    within(pid, || {
+        run("sh", &[&behind[..], &lock::unlock()].concat(), "").map(drop)
+    })
 }
 
 /// An address as the only one of its network; and the route to everywhere, of its family.

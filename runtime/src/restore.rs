@@ -63,17 +63,21 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
         hooks: &attach,
         id: call.id().unwrap_or_default(),
         bundle: &call.bundle(),
-        // A namespace without the sockets of its connections would answer with resets.
-        early: !options.tcp_established,
     };
-    let (status, attached) = std::thread::scope(|scope| {
-        let mut early = None;
+    // Would the namespace have an interface before it has the sockets of its connections, it would answer with resets.
+    let work = |first| match options.tcp_established {
+        true => network::lock(first),
+        false => attaching.run(first),
+    };
+    let wanted = network == Network::Later;
+    let (status, worked) = std::thread::scope(|scope| {
+        let mut begun = None;
         let status = child::watched(&mut runc, &gate, || {
-            if early.is_none() {
-                early = attaching.early(pid, scope);
+            if wanted && begun.is_none() {
+                begun = child::beside(pid, &work, scope);
             }
         })?;
-        Ok::<_, String>((status, early.map(hooks::Thread::join)))
+        Ok::<_, String>((status, begun.map(child::Beside::join)))
     })?;
     if !status.success() {
         let log = pending.path("work/restore.log");
@@ -88,12 +92,14 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     } else {
         replay::print(&pending)?;
     }
-    if options.tcp_established && network == Network::Later {
-        network::take_back(first(&pid_file)?, &options)?;
+    match worked {
+        Some(ended) => ended.map_err(|_| "the thread beside CRIU ended")??,
+        None if wanted => work(first(&pid_file)?)?,
+        None => {}
     }
-    match attached {
-        Some(ended) => ended.map_err(|_| "the thread that attaches networks ended")??,
-        None => attaching.run(first(&pid_file)?)?,
+    if options.tcp_established && wanted {
+        network::take_back(first(&pid_file)?, &options)?;
+        attaching.run(first(&pid_file)?)?;
     }
     marks::mark(&options.images, marks::RESTORED);
     // Others wait for it: it appears whole.
@@ -129,7 +135,7 @@ pub(crate) fn start(home: &Path, call: &Call) -> Result<bool, String> {
     if options.tcp_established {
         // That the neighbours are not told only costs time, and tables that let all through are in nobody's way.
         let _ = announce::announce(pid, false);
-        let _ = network::unlock(pid);
+        let _ = network::begin_to_unlock(pid);
     }
     pending.remove();
     Ok(true)

@@ -239,8 +239,6 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
                 String::from_utf8_lossy(&lock.stdin).into_owned(),
             )
         }),
-        // Established connections are locked one by one, too.
-        lock_is_ours: own_network && !context.options.tcp_established,
         first: pid,
         freeze: words(&context.kind().pause(&context.name)),
         dump: words(&dump),
