@@ -23,6 +23,10 @@ pub(crate) fn number(runc: &Child) -> Result<i32, String> {
 
 /// Ends it, and all that it started.
 pub(crate) fn end(runc: &mut Child) {
+    // Another may have the number of one that has ended.
+    if runc.try_wait().is_ok_and(|ended| ended.is_some()) {
+        return;
+    }
     if let Ok(pid) = number(runc) {
         processes::kill(pid);
     }

@@ -5,11 +5,11 @@
 //! and CRIU stands before it. The real one takes its place when it comes, and what it says goes through the fifo then.
 //! Should we be gone before, CRIU reads nothing there and gives up by itself.
 
-use crate::child;
+use crate::{child, processes};
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
-use rustix::io::Errno;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -32,34 +32,39 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Makes one in the empty folder of the images.
-    pub fn close(images: &Path, descriptors: &str) -> Result<(), String> {
+    /// Makes one in the folder of the images, where there are none yet.
+    pub fn close(images: &Path, descriptors: &str) -> Result<Self, String> {
         let path = images.join(DESCRIPTORS);
         std::fs::write(&path, descriptors)
             .map_err(|error| format!("{}: {error}", path.display()))?;
-        let path = images.join(INVENTORY);
-        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR)
-            .map_err(|error| format!("{}: {error}", path.display()))
+        let inventory = images.join(INVENTORY);
+        let said = |error| format!("{}: {error}", inventory.display());
+        mkfifoat(CWD, &inventory, Mode::RUSR | Mode::WUSR).map_err(said)?;
+        // For reading too, so that neither we nor CRIU wait to open it; CRIU would wait for ever should we be gone.
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fifo = open(&inventory, flags, Mode::empty()).map_err(said)?;
+        Ok(Door {
+            fifo: fifo.into(),
+            inventory,
+        })
     }
 
-    /// Waits until CRIU stands before it; none where runc ended before.
-    pub fn reached(images: &Path, runc: &mut Child) -> Result<Option<Self>, String> {
-        let inventory = images.join(INVENTORY);
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    /// Waits until CRIU stands before it.
+    ///
+    /// # Errors
+    /// It did not get there: runc ended before, or takes too long.
+    pub fn reached(&self, runc: &mut Child) -> Result<(), String> {
+        let said = |error| format!("{}: {error}", self.inventory.display());
+        let ours = self.fifo.metadata().map_err(said)?;
+        let pid = child::number(runc)?;
         let since = Instant::now();
         while since.elapsed() < ARRIVES {
-            match open(&inventory, flags, Mode::empty()) {
-                Ok(fifo) => {
-                    return Ok(Some(Door {
-                        inventory,
-                        fifo: fifo.into(),
-                    }));
-                }
-                Err(Errno::NXIO) => {}
-                Err(error) => return Err(format!("{}: {error}", inventory.display())),
+            let below = processes::tree(pid);
+            if below.into_iter().any(|pid| has_open(pid, &ours)) {
+                return Ok(());
             }
             if runc.try_wait().is_ok_and(|ended| ended.is_some()) {
-                return Ok(None);
+                return Err("runc ended before it asked for the images".to_owned());
             }
             std::thread::sleep(LOOK);
         }
@@ -80,15 +85,24 @@ pub(crate) fn ahead(
     images: &Path,
     descriptors: &str,
 ) -> Result<(Child, Door), String> {
-    Door::close(images, descriptors)?;
+    let door = Door::close(images, descriptors)?;
     let mut runc = child::spawn(command)?;
-    let why = match Door::reached(images, &mut runc) {
-        Ok(Some(door)) => return Ok((runc, door)),
-        Ok(None) => "runc ended before it asked for the images".to_owned(),
-        Err(why) => why,
-    };
-    child::end(&mut runc);
-    Err(why)
+    match door.reached(&mut runc) {
+        Ok(()) => Ok((runc, door)),
+        Err(why) => {
+            child::end(&mut runc);
+            Err(why)
+        }
+    }
+}
+
+/// Whether a process has this file open.
+fn has_open(pid: i32, file: &Metadata) -> bool {
+    let list = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    list.into_iter().flatten().flatten().any(|entry| {
+        std::fs::metadata(entry.path())
+            .is_ok_and(|it| it.dev() == file.dev() && it.ino() == file.ino())
+    })
 }
 
 /// Whether runc ended by itself soon, since CRIU found nothing behind the door.
@@ -118,9 +132,9 @@ mod tests {
     fn what_comes_later_goes_through_it_and_nothing_ends_who_waits() {
         let dir = tempfile::tempdir().unwrap();
         let (images, inventory) = (dir.path(), dir.path().join(INVENTORY));
-        Door::close(images, "[]").unwrap();
+        let door = Door::close(images, "[]").unwrap();
         let mut waits = runc(images);
-        let door = Door::reached(images, &mut waits).unwrap().unwrap();
+        door.reached(&mut waits).unwrap();
         assert_eq!(std::fs::read_to_string(images.join("known")).unwrap(), "[]");
         assert!(waits.try_wait().unwrap().is_none());
         // The real one takes its place.
@@ -134,9 +148,9 @@ mod tests {
         );
 
         std::fs::remove_file(&inventory).unwrap();
-        Door::close(images, "[]").unwrap();
+        let door = Door::close(images, "[]").unwrap();
         let mut waits = runc(images);
-        let door = Door::reached(images, &mut waits).unwrap().unwrap();
+        door.reached(&mut waits).unwrap();
         drop(door);
         assert!(ended(&mut waits));
         assert!(!waits.wait().unwrap().success());
@@ -145,8 +159,8 @@ mod tests {
     #[test]
     fn a_runc_that_ends_before_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        Door::close(dir.path(), "[]").unwrap();
+        let door = Door::close(dir.path(), "[]").unwrap();
         let mut runc = Command::new("false").spawn().unwrap();
-        assert!(Door::reached(dir.path(), &mut runc).unwrap().is_none());
+        assert!(door.reached(&mut runc).unwrap_err().contains("ended"));
     }
 }

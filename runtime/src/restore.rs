@@ -37,8 +37,14 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     let mut command = Command::new(runc());
     command.args(restore_line(call, &pending, &options, network));
     command.env(network::PENDING, pending.path(""));
+    let log = pending.path("work/restore.log");
     let ahead = match &options.descriptors {
-        Some(descriptors) => Some(door::ahead(&mut command, &options.images, descriptors)?),
+        Some(descriptors) => Some(
+            door::ahead(&mut command, &options.images, descriptors).map_err(|why| {
+                let said = last_error(&log).unwrap_or_default();
+                format!("CRIU could not restore the container: {why} {said}")
+            })?,
+        ),
         None => None,
     };
     let silence = Duration::from_secs(options.wait_seconds);
@@ -80,7 +86,6 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
         Ok::<_, String>((status, begun.map(child::Beside::join)))
     })?;
     if !status.success() {
-        let log = pending.path("work/restore.log");
         return Err(format!(
             "CRIU could not restore the container: {}",
             last_error(&log).unwrap_or_else(|| format!("see {}", log.display()))
