@@ -1,15 +1,15 @@
 //! runc and CRIU are started before the images are there: what they do before they read them, some 0.1 s with two
 //! starts of CRIU and the container's control groups, then costs the container no time.
 //!
-//! CRIU reads `inventory.img` first, which says in what form the others are. As long as the images come that is a fifo,
-//! and CRIU stands before it. The real one takes its place when it comes, and what it says goes through the fifo then.
-//! Should we be gone before, CRIU reads nothing there and gives up by itself.
+//! CRIU reads `inventory.img` first, which says in what form the others are. As long as the images come that is a link to
+//! a pipe of ours, and CRIU stands before it. The real one takes its place when it comes, and what it says goes through
+//! the pipe then. Should we be gone before, CRIU finds nothing there, or reads nothing, and gives up by itself.
 
 use crate::{child, processes};
-use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
-use std::fs::{File, Metadata};
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use rustix::fs::{Stat, fstat};
+use std::io::{PipeReader, PipeWriter, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -28,7 +28,9 @@ const LOOK: Duration = Duration::from_millis(1);
 /// What CRIU stands before.
 pub(crate) struct Door {
     inventory: PathBuf,
-    fifo: File,
+    /// CRIU opens it anew, through us.
+    reader: PipeReader,
+    writer: PipeWriter,
 }
 
 impl Door {
@@ -39,13 +41,13 @@ impl Door {
             .map_err(|error| format!("{}: {error}", path.display()))?;
         let inventory = images.join(INVENTORY);
         let said = |error| format!("{}: {error}", inventory.display());
-        mkfifoat(CWD, &inventory, Mode::RUSR | Mode::WUSR).map_err(said)?;
-        // For reading too, so that neither we nor CRIU wait to open it; CRIU would wait for ever should we be gone.
-        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fifo = open(&inventory, flags, Mode::empty()).map_err(said)?;
+        let (reader, writer) = std::io::pipe().map_err(said)?;
+        let through = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
+        symlink(through, &inventory).map_err(said)?;
         Ok(Door {
-            fifo: fifo.into(),
             inventory,
+            reader,
+            writer,
         })
     }
 
@@ -54,8 +56,7 @@ impl Door {
     /// # Errors
     /// It did not get there: runc ended before, or takes too long.
     pub fn reached(&self, runc: &mut Child) -> Result<(), String> {
-        let said = |error| format!("{}: {error}", self.inventory.display());
-        let ours = self.fifo.metadata().map_err(said)?;
+        let ours = fstat(&self.reader).map_err(|error| format!("the pipe to CRIU: {error}"))?;
         let pid = child::number(runc)?;
         let since = Instant::now();
         while since.elapsed() < ARRIVES {
@@ -74,7 +75,7 @@ impl Door {
     /// The images are there.
     pub fn open(mut self) -> Result<(), String> {
         std::fs::read(&self.inventory)
-            .and_then(|bytes| self.fifo.write_all(&bytes))
+            .and_then(|bytes| self.writer.write_all(&bytes))
             .map_err(|error| format!("{}: {error}", self.inventory.display()))
     }
 }
@@ -97,11 +98,11 @@ pub(crate) fn ahead(
 }
 
 /// Whether a process has this file open.
-fn has_open(pid: i32, file: &Metadata) -> bool {
+fn has_open(pid: i32, file: &Stat) -> bool {
     let list = std::fs::read_dir(format!("/proc/{pid}/fd"));
     list.into_iter().flatten().flatten().any(|entry| {
         std::fs::metadata(entry.path())
-            .is_ok_and(|it| it.dev() == file.dev() && it.ino() == file.ino())
+            .is_ok_and(|it| it.dev() == file.st_dev && it.ino() == file.st_ino)
     })
 }
 
@@ -154,6 +155,10 @@ mod tests {
         drop(door);
         assert!(ended(&mut waits));
         assert!(!waits.wait().unwrap().success());
+        // And nobody who comes when we are gone.
+        let mut late = runc(images);
+        assert!(ended(&mut late));
+        assert!(!late.wait().unwrap().success());
     }
 
     #[test]
