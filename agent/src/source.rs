@@ -114,7 +114,7 @@ fn go<W: Write + Send, A: Write + Send>(
     aside.tell(to, &Event::Frozen { seconds })?;
     let writing = match begun {
         Begun::Serving(dump, serve) => {
-            return pages(job, (serve, dump), &sent, log, control, to, aside);
+            return pages(job, (serve, *dump), &sent, log, control, to, aside);
         }
         Begun::Writing(writing) => writing,
     };
@@ -137,14 +137,14 @@ fn go<W: Write + Send, A: Write + Send>(
 /// A dump that waits at the gate.
 enum Begun<'a> {
     /// It leaves the pages where they are.
-    Serving(Dump, &'a Serve),
+    Serving(Box<Dump>, &'a Serve),
     Writing(Writing),
 }
 
 impl<'a> Begun<'a> {
     fn start(job: &'a SendJob) -> Result<Self> {
         Ok(match &job.serve {
-            Some(serve) => Begun::Serving(Dump::start(job)?, serve),
+            Some(serve) => Begun::Serving(Box::new(Dump::start(job)?), serve),
             None => {
                 let cmd = command(&job.dump).env(criu::VARIABLE, job.config.to_string_lossy());
                 Begun::Writing(Writing::start(cmd))
