@@ -151,15 +151,17 @@ pub fn killing<T>(lab: &Lab, host: &str, pattern: &str, act: impl FnOnce() -> T)
     killing_by(lab, host, &killer(pattern), pattern, act)
 }
 
-/// Kills (-9) the CRIU that restores, once it has made a process of the container, in namespaces of its own.
+/// Kills (-9) the CRIU that restores, once a process of the container is there, in namespaces of its own: CRIU makes it
+/// a child of runc, beside itself.
 pub const IN_THE_MIDST: &str = r#"own=$(readlink /proc/self/ns/pid); export LC_ALL=C
 for i in $(seq 4000); do
     for f in $(grep -laE '^runc.*restore' /proc/[0-9]*/cmdline 2>/dev/null); do
-        for criu in $(cat ${f%/cmdline}/task/*/children 2>/dev/null); do
-            for made in $(cat /proc/$criu/task/*/children 2>/dev/null); do
-                space=$(readlink /proc/$made/ns/pid) && [ "$space" != "$own" ] && kill -KILL $criu && exit 0
-            done
+        criu=; made=
+        for child in $(cat ${f%/cmdline}/task/*/children 2>/dev/null); do
+            space=$(readlink /proc/$child/ns/pid) || continue
+            if [ "$space" = "$own" ]; then criu=$child; else made=$child; fi
         done
+        [ -n "$criu" ] && [ -n "$made" ] && kill -KILL $criu && exit 0
     done
     sleep 0.002
 done; exit 1"#;
