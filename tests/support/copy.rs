@@ -348,7 +348,8 @@ pub fn fresh(lab: &Lab, name: &str) {
     for host in ["a", "b"] {
         lab.ok(
             host,
-            &format!("{} volume rm -f {name}data; rm -rf /var/lib/transship/moved/{name}data /run/transship/restore/*", lab.program),
+            // A CRIU that was killed leaves control groups mounted there.
+            &format!("{} volume rm -f {name}data; awk '$2 ~ \"^/run/transship/restore/\" {{print $2}}' /proc/mounts | xargs -r umount -l; rm -rf /var/lib/transship/moved/{name}data /run/transship/restore/*", lab.program),
         );
     }
 }
