@@ -104,7 +104,8 @@ pub(crate) fn apart(runc: i32) -> Option<i32> {
     children(runc).into_iter().find(is_apart)
 }
 
-fn children(pid: i32) -> Vec<i32> {
+/// The children of a process, also those that have ended and were not asked for their status.
+pub(crate) fn children(pid: i32) -> Vec<i32> {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();
     };

@@ -1,7 +1,7 @@
 //! Whether CRIU is still at work: runc, whose CRIU was killed in the midst of restoring, waits for the
 //! processes that it left half made, without end.
 
-use crate::processes::{lives, tree};
+use crate::processes::{children, lives, tree};
 use std::time::{Duration, Instant};
 
 /// How often is looked.
@@ -34,7 +34,11 @@ impl Watch {
             return false;
         }
         self.looked = Instant::now();
-        if tree(self.runc).into_iter().skip(1).any(is_beside_us) {
+        if children(self.runc).into_iter().any(is_dead_criu) {
+            // One that helped it (with control groups) may outlive it, and is runc's then. It may be dead when it is
+            // first looked for.
+            self.seen.get_or_insert(self.looked);
+        } else if tree(self.runc).into_iter().skip(1).any(is_beside_us) {
             self.seen = Some(self.looked);
         }
         self.seen
@@ -47,6 +51,12 @@ impl Watch {
 fn is_beside_us(pid: i32) -> bool {
     let space = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/pid")).ok();
     lives(pid) && space(&pid.to_string()).is_some_and(|of| Some(of) == space("self"))
+}
+
+/// Whether a process was CRIU, and nobody has asked for its status yet: runc, which made it, does at once where all is well.
+fn is_dead_criu(pid: i32) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    name.is_ok_and(|name| name.trim_end() == "criu") && !lives(pid)
 }
 
 #[cfg(test)]
@@ -97,6 +107,20 @@ mod tests {
         );
         assert!(!over_within(&mut watch, Duration::from_millis(300)));
         assert!(over_within(&mut watch, Duration::from_secs(20)));
+        end(child);
+    }
+
+    #[test]
+    fn whoever_helped_a_killed_criu_is_not_taken_for_it() {
+        // As runc does by then, it asks nobody for a status.
+        let script = "sleep 60 & sh -c 'printf criu >/proc/$$/comm; while :; do sleep 1; done' & criu=$!; (sleep 0.5; kill -KILL $criu) & exec sleep 60";
+        let (child, mut watch) = runc(script);
+        assert!(!over_within(&mut watch, Duration::from_millis(300)));
+        assert!(over_within(&mut watch, Duration::from_secs(20)));
+        // Nor where CRIU was gone before anybody looked.
+        let mut late = Watch::new(i32::try_from(child.id()).unwrap());
+        late.patience = MOMENT;
+        assert!(over_within(&mut late, Duration::from_secs(20)));
         end(child);
     }
 
