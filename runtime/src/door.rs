@@ -7,9 +7,10 @@
 
 use crate::{child, processes};
 use rustix::fs::{Stat, fstat};
+use std::fs::OpenOptions;
 use std::io::{PipeReader, PipeWriter, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -37,7 +38,12 @@ impl Door {
     /// Makes one in the folder of the images, where there are none yet.
     pub fn close(images: &Path, descriptors: &str) -> Result<Self, String> {
         let path = images.join(DESCRIPTORS);
-        std::fs::write(&path, descriptors)
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(descriptors.as_bytes()))
             .map_err(|error| format!("{}: {error}", path.display()))?;
         let inventory = images.join(INVENTORY);
         let said = |error| format!("{}: {error}", inventory.display());
@@ -148,7 +154,9 @@ mod tests {
             "inventory"
         );
 
-        std::fs::remove_file(&inventory).unwrap();
+        for name in [INVENTORY, DESCRIPTORS] {
+            std::fs::remove_file(images.join(name)).unwrap();
+        }
         let door = Door::close(images, "[]").unwrap();
         let mut waits = runc(images);
         door.reached(&mut waits).unwrap();
