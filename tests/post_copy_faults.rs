@@ -133,7 +133,7 @@ fn whoever_is_killed_while_pages_come_it_runs_nowhere_with_pages_that_are_not_it
     let name = "late";
     large(&lab, name);
     let is = sum(&lab, "a", name);
-    let before = Before::of(&lab);
+    let mut before = Before::of(&lab);
     rate(&lab, true);
     for (host, pattern) in [
         ("a", "^criu: dump"),
@@ -144,6 +144,12 @@ fn whoever_is_killed_while_pages_come_it_runs_nowhere_with_pages_that_are_not_it
     ] {
         let what = format!("{pattern} on {host}");
         let (ran, report) = disturbed_in(&lab, name, &MODE, "pages", |_| kill(&lab, host, pattern));
+        // CRIU goes on without runc, and may have brought the last page before that is noticed.
+        if ran.code == 0 && pattern.starts_with("^runc") {
+            settle(&lab, name, &ran, &mut before, &what);
+            assert_eq!(sum(&lab, "a", name), is, "{what}");
+            continue;
+        }
         assert_eq!(ran.code, 7, "{what}: {ran:?}");
         given_up(&report, &what);
         frozen(&lab, name, &what);
@@ -205,7 +211,7 @@ fn a_link_that_is_cut_for_good_while_pages_come(engine: &str) {
     let name = "cut";
     large(&lab, name);
     let is = sum(&lab, "a", name);
-    let before = Before::of(&lab);
+    let mut before = Before::of(&lab);
     rate(&lab, true);
     let (ran, report) = disturbed_in(&lab, name, &MODE, "pages", |_| sever(&lab, true));
     assert_eq!(ran.code, 7, "{ran:?}");
@@ -248,7 +254,7 @@ fn a_link_that_is_away_for_a_minute_is_survived_where_that_was_allowed(engine: &
     let name = "minute";
     large(&lab, name);
     let is = sum(&lab, "a", name);
-    let before = Before::of(&lab);
+    let mut before = Before::of(&lab);
     rate(&lab, true);
     // What is waited for is no engine's: that an engine waits along shows in less.
     let (timeout, away) = if engine == "podman" {
