@@ -194,14 +194,15 @@ pub struct Before {
     hosts: [String; 2],
 }
 
-/// Processes of ours and of the engine's tools, mounts, folders, firewall rules, containers, volumes.
-const THERE: &str = r"
+/// Processes of ours and of the engine's tools, mounts, folders, firewall rules, containers, volumes. The folder of
+/// Podman's network namespaces is a mount from its first container on.
+const THERE: &str = r#"
 ps -eo comm= | grep -E '^(transship|runc|criu|docker|containerd-shim|podman|conmon|flock|nsenter|tar)' | grep -v '^dockerd' | sort
-awk '{print $1, $3}' /proc/mounts | sort | uniq -c
+awk '$2 " " $3 != "/run/netns tmpfs" {print $1, $3}' /proc/mounts | sort | uniq -c
 ls -A /var/lib/transship/migrate /run/transship/restore /var/lib/transship/moved 2>/dev/null
 nft list ruleset 2>/dev/null | grep transship
 ENGINE ps -aq --no-trunc | sort; ENGINE volume ls -q | sort
-true";
+true"#;
 
 impl Before {
     pub fn of(lab: &Lab) -> Self {
