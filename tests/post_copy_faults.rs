@@ -211,7 +211,7 @@ fn a_link_that_is_cut_for_good_while_pages_come(engine: &str) {
     let name = "cut";
     large(&lab, name);
     let is = sum(&lab, "a", name);
-    let mut before = Before::of(&lab);
+    let before = Before::of(&lab);
     rate(&lab, true);
     let (ran, report) = disturbed_in(&lab, name, &MODE, "pages", |_| sever(&lab, true));
     assert_eq!(ran.code, 7, "{ran:?}");
@@ -254,7 +254,7 @@ fn a_link_that_is_away_for_a_minute_is_survived_where_that_was_allowed(engine: &
     let name = "minute";
     large(&lab, name);
     let is = sum(&lab, "a", name);
-    let mut before = Before::of(&lab);
+    let before = Before::of(&lab);
     rate(&lab, true);
     // What is waited for is no engine's: that an engine waits along shows in less.
     let (timeout, away) = if engine == "podman" {
