@@ -1,5 +1,5 @@
-//! runc and CRIU are started before the images are there: what they do before they read them, some 0.1 s with two
-//! starts of CRIU and the container's control groups, then costs the container no time.
+//! runc and CRIU are started before the images are there: what they do before they read them, with two starts of
+//! CRIU and the container's control groups, then costs the container no time.
 //!
 //! CRIU reads `inventory.img` first, which says in what form the others are. As long as the images come that is a link to
 //! a pipe of ours, and CRIU stands before it. The real one takes its place when it comes, and what it says goes through
