@@ -137,6 +137,13 @@ impl<'a, A: Write> Aside<'a, A> {
         self.tell(to, &sent)
     }
 
+    /// From the freeze on the link is given up sooner.
+    pub fn hasten(&self, limit: Duration) -> Result<()> {
+        self.beside
+            .as_ref()
+            .map_or(Ok(()), |(_, wire)| wire.hasten(limit))
+    }
+
     /// Bytes sent and received on the direct link, if there is one.
     pub fn wire(&self) -> Option<(u64, u64)> {
         self.beside.as_ref().map(|(_, wire)| wire.bytes())

@@ -6,6 +6,7 @@ use crate::error::{AgentError, Result};
 use crate::frame::{Frame, Message, Receiver};
 use crate::job::{Event, IMAGES, ReceiveJob, Took, command};
 use crate::keep::Keeper;
+use crate::link;
 use crate::meet;
 use crate::pagemap::PAGE;
 use crate::pages::Pages;
@@ -19,6 +20,7 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -52,9 +54,10 @@ pub fn receive(
                     .into(),
             ));
         }
-        return take(job, from, control, None);
+        return take(job, from, &[], control, None);
     };
     let shared = Arc::<Shared>::default();
+    let connections = meet::connections(&stream)?;
     meet::while_steered(&stream, from, Arc::clone(&shared))?;
     let lazy = match job.lazy_seconds {
         Some(seconds) => Some(Pages {
@@ -65,12 +68,13 @@ pub fn receive(
         }),
         None => None,
     };
-    take(job, stream, control, lazy)
+    take(job, stream, &connections, control, lazy)
 }
 
 fn take(
     job: &ReceiveJob,
     from: impl Read,
+    connections: &[TcpStream],
     control: &mut (dyn Write + Send),
     pages: Option<Pages>,
 ) -> Result<()> {
@@ -97,6 +101,8 @@ fn take(
             ));
         };
         shout(&gate, pending::HERE)?;
+        // The container is frozen once it is known that we wait.
+        link::hasten(connections, Duration::from_secs(job.frozen_seconds))?;
         tell(control, &Event::Waiting)?;
         let mut desk = Desk::new(job, true)?;
         let mut gone = false;

@@ -64,14 +64,16 @@ impl AgentError {
     }
 
     pub(crate) fn sending(error: std::io::Error) -> Self {
-        AgentError::Broken(format!("nobody reads any more: {error}"))
+        AgentError::Broken(
+            silence(&error).unwrap_or_else(|| format!("nobody reads any more: {error}")),
+        )
     }
 
     pub(crate) fn receiving(error: std::io::Error) -> Self {
         let cause = error.get_ref().and_then(|error| error.downcast_ref());
         match cause {
             Some(rustls::Error::DecryptError) => AgentError::Forged,
-            _ => AgentError::Broken(error.to_string()),
+            _ => AgentError::Broken(silence(&error).unwrap_or_else(|| error.to_string())),
         }
     }
 
@@ -86,4 +88,14 @@ impl AgentError {
             why: error.to_string(),
         }
     }
+}
+
+/// What an error of the link means that the kernel gave up, or that moved nothing for too long.
+fn silence(error: &std::io::Error) -> Option<String> {
+    use std::io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut, WouldBlock};
+    let lost = matches!(
+        error.kind(),
+        TimedOut | WouldBlock | HostUnreachable | NetworkUnreachable
+    );
+    lost.then(|| "the other host was not reached for too long".to_owned())
 }

@@ -93,6 +93,8 @@ pub struct SendJob {
     pub rounds: Option<Rounds>,
     /// So many bytes of memory at most are sent before the freeze, and again only where they changed; 0 for none.
     pub ahead: u64,
+    /// For how long the other host may be out of reach while the container stands frozen, in seconds.
+    pub frozen_seconds: u64,
 }
 
 /// What the source's agent does to move an image.
@@ -166,6 +168,8 @@ pub struct ReceiveJob {
     pub rounds: bool,
     /// Memory comes before the freeze.
     pub ahead: bool,
+    /// As in [`SendJob::frozen_seconds`].
+    pub frozen_seconds: u64,
 }
 
 /// What an agent tells the one who steers.

@@ -8,21 +8,24 @@ use crate::error::{AgentError, Result};
 use crate::job::{Link, Token};
 use crate::lanes::{self, Joined, Split};
 use crate::tls;
+use rustix::net::sockopt;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{BufReader, ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long reaching the other host may take, for each of its addresses.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long the other side may take to come, and to say who it is.
 const MEET: Duration = Duration::from_secs(10);
-/// A link that moves nothing for so long is dead.
+/// A link that moves nothing for so long is dead, while nobody stands still for it.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How soon, and how often, the other host's kernel is asked whether it is there.
+const ASK: Duration = Duration::from_secs(1);
 /// Bytes read from the network at once.
 const BUFFER: usize = 256 * 1024;
 /// So many are greeted at once.
@@ -67,6 +70,8 @@ pub(crate) struct Counted {
 pub(crate) struct Wire {
     sent: AtomicU64,
     received: AtomicU64,
+    /// The connections of a stream that has several.
+    lanes: OnceLock<Vec<TcpStream>>,
 }
 
 impl Wire {
@@ -74,6 +79,28 @@ impl Wire {
     pub fn bytes(&self) -> (u64, u64) {
         (self.sent.load(Relaxed), self.received.load(Relaxed))
     }
+
+    /// Makes the connections of its stream die soon.
+    pub fn hasten(&self, limit: Duration) -> Result<()> {
+        hasten(self.lanes.get().into_iter().flatten(), limit)
+    }
+}
+
+/// From now on these connections are dead once the other host's kernel has given no sign for so long, or has taken
+/// nothing of what waits for it. It is asked: that nobody there has anything to say is no silence.
+pub(crate) fn hasten<'a>(
+    connections: impl IntoIterator<Item = &'a TcpStream>,
+    limit: Duration,
+) -> Result<()> {
+    let millis = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+    for tcp in connections {
+        sockopt::set_tcp_user_timeout(tcp, millis)
+            .and_then(|()| sockopt::set_tcp_keepidle(tcp, ASK))
+            .and_then(|()| sockopt::set_tcp_keepintvl(tcp, ASK))
+            .and_then(|()| sockopt::set_socket_keepalive(tcp, true))
+            .map_err(failed)?;
+    }
+    Ok(())
 }
 
 impl Read for Counted {
@@ -302,6 +329,9 @@ pub(crate) fn connect_lanes(
             Arc::clone(&wire),
         )?);
     }
+    let lanes = all.iter().map(|lane| lane.sock.tcp.try_clone());
+    let lanes = lanes.collect::<std::io::Result<_>>().map_err(failed)?;
+    wire.lanes.get_or_init(|| lanes);
     Ok((Split::new(all), wire))
 }
 

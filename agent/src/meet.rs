@@ -60,12 +60,7 @@ pub(crate) fn while_steered(
     from: impl BufRead + Send + 'static,
     shared: Arc<Shared>,
 ) -> Result<()> {
-    let connections: Vec<TcpStream> = stream
-        .lanes()
-        .iter()
-        .map(|lane| lane.sock.tcp().try_clone())
-        .collect::<std::io::Result<_>>()
-        .map_err(AgentError::receiving)?;
+    let connections = connections(stream)?;
     std::thread::spawn(move || {
         listen(from.lines().map_while(std::result::Result::ok), &shared);
         for tcp in connections {
@@ -73,6 +68,15 @@ pub(crate) fn while_steered(
         }
     });
     Ok(())
+}
+
+/// The connections of a stream.
+pub(crate) fn connections(stream: &Joined<Incoming>) -> Result<Vec<TcpStream>> {
+    let lanes = stream.lanes().iter();
+    lanes
+        .map(|lane| lane.sock.tcp().try_clone())
+        .collect::<std::io::Result<_>>()
+        .map_err(AgentError::receiving)
 }
 
 /// Takes connections for pages as long as somebody wants them.

@@ -7,7 +7,7 @@ use crate::keep::{KeepJob, Keeper, end, open};
 use crate::lazy::Daemon;
 use crate::link::Incoming;
 use crate::pagemap::{PAGE, lazy_pages};
-use crate::tunnel::{Shared, Tunnel, Way};
+use crate::tunnel::{SILENCE, Shared, Tunnel, Way};
 use runtime::{marks, pending};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -173,6 +173,8 @@ fn go(
     }
     let _ = tell(control, &Event::Arrived { bytes });
     let pid = job.pending.join(pending::PID);
+    let limit = Duration::from_secs(job.frozen_seconds);
+    let mut linked = Instant::now();
     while !pid.exists() {
         if started.is_finished() {
             finished(started)?;
@@ -183,6 +185,12 @@ fn go(
         if shared.stop.load(Relaxed) || shared.lost.load(Relaxed) {
             // The runtime sees that the gate is closed, and ends the restore.
             return Err(AgentError::Ended);
+        }
+        if !shared.cut.load(Relaxed) {
+            linked = Instant::now();
+        } else if linked.elapsed() + SILENCE > limit {
+            // CRIU may wait for a page, and the container stands frozen.
+            return Err(AgentError::Link(job.frozen_seconds));
         }
         std::thread::sleep(LOOK);
     }

@@ -156,6 +156,7 @@ head -c $size /dev/zero | tr '\0' x > "$2/pages-1.img"; echo map > "$2/pagemap-1
                 pre_dump: words(&["sh", "-c", PRE_DUMP, "sh", "CONTAINER"]),
             }),
             ahead: 0,
+            frozen_seconds: 15,
         }
     }
 
@@ -171,6 +172,7 @@ head -c $size /dev/zero | tr '\0' x > "$2/pages-1.img"; echo map > "$2/pagemap-1
             lazy_seconds: None,
             rounds: true,
             ahead: false,
+            frozen_seconds: 15,
         }
     }
 

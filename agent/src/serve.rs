@@ -197,6 +197,7 @@ mod tests {
             rounds: None,
             ahead: 0,
             serve: None,
+            frozen_seconds: 15,
         };
         let dump = Dump::start(&job).unwrap();
         (dir, dump)

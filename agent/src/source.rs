@@ -106,6 +106,7 @@ fn go<W: Write + Send, A: Write + Send>(
     if control.word().is_none_or(|word| word != FREEZE) {
         return Err(AgentError::Ended);
     }
+    aside.hasten(Duration::from_secs(job.frozen_seconds))?;
     let asked = Instant::now();
     freeze(job)?;
     let frozen = Instant::now();

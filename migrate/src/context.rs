@@ -77,7 +77,8 @@ pub struct Options {
     pub copy_bind: bool,
     /// Take established TCP connections along.
     pub tcp_established: bool,
-    /// For how long the hosts may be out of each other's reach while pages are fetched (post-copy).
+    /// For how long the hosts may be out of each other's reach, while pages are fetched (post-copy) or, if that is
+    /// shorter than what is waited for then, while the container stands frozen.
     pub link_timeout: Duration,
     /// Send no more rounds once the container would stand still for no longer than this (pre-copy).
     pub max_downtime: Option<Duration>,
@@ -100,6 +101,10 @@ impl Options {
 
 /// For how long the hosts may be out of each other's reach unless the user says otherwise.
 pub const LINK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// For how long at the most while the container stands frozen. One that was away for up to ten seconds is survived: TCP
+/// tries again after 0.2, 0.6, 1.4, 3, 6.2 and 12.6 s.
+pub(crate) const FROZEN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What copying or packing a large container's images may take.
 pub(crate) const SLOW: Duration = Duration::from_secs(1800);

@@ -33,6 +33,7 @@ mod tool;
 mod undo;
 
 pub use choice::suits;
+use context::FROZEN_TIMEOUT;
 pub use context::{LINK_TIMEOUT, Mode, Options};
 pub use ending::refuse;
 pub use event::{Event, Observer};

@@ -46,9 +46,10 @@ pub struct Args {
     /// networks can give it (docker run --network NAME --ip ADDRESS, macvlan or ipvlan)
     #[arg(long)]
     tcp_established: bool,
-    /// Mode post-copy: how long the two hosts may be out of each other's reach while memory is fetched.
-    /// The container waits; after that it is ended there, and its frozen state at the source is for you
-    /// to decide about
+    /// How long the two hosts may be out of each other's reach. Mode post-copy, while memory is fetched: the
+    /// container waits; after that it is ended there, and its frozen state at the source is for you to decide
+    /// about. In all modes but tarball, while the container stands frozen before that: so long, but no longer
+    /// than 15 s, then it goes on at the source
     #[arg(long, value_name = "SECONDS", default_value_t = migrate::LINK_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(5..))]
     link_timeout: u64,
     /// Mode pre-copy: send no more rounds of memory once the container would stand still for no longer than

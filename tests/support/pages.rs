@@ -1,8 +1,9 @@
 //! What the tests of mode post-copy share.
 
-use super::copy::{Before, copy, migrated, rolled_back, undo, whole};
+use super::copy::{Before, copy, disturbed_in, migrated, rolled_back, undo, whole};
 use super::{Lab, Ran};
 use serde_json::Value;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// Makes what leaves the source slow, so that its memory is some ten seconds on the way; or quick again.
@@ -26,6 +27,32 @@ pub fn sever(lab: &Lab, cut: bool) {
         "nft delete table ip cut 2>/dev/null; true".to_owned()
     };
     lab.ok("b", &script);
+}
+
+/// Runs a migration, and cuts that link when a phase begins: for some seconds, or until it has ended.
+pub fn severed(
+    lab: &Lab,
+    name: &str,
+    mode: &[&str],
+    phase: &str,
+    seconds: Option<u64>,
+) -> (Ran, Value) {
+    let (ended, over) = channel::<()>();
+    let result = std::thread::scope(|scope| {
+        let result = disturbed_in(lab, name, mode, phase, |_| {
+            sever(lab, true);
+            if let Some(seconds) = seconds {
+                scope.spawn(move || {
+                    let _ = over.recv_timeout(Duration::from_secs(seconds));
+                    sever(lab, false);
+                });
+            }
+        });
+        drop(ended);
+        result
+    });
+    sever(lab, false);
+    result
 }
 
 /// A counter whose shell holds 64 MiB that are not alike, and forks for each number.

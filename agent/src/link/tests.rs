@@ -25,8 +25,15 @@ fn several_connections_carry_one_stream() {
             (accepted.join().unwrap(), wire)
         });
         assert!(received == sent);
-        // All of them are counted.
+        // All of them are counted, and given up sooner from when that is wanted.
         assert!(wire.bytes().0 > sent.len() as u64);
+        wire.hasten(Duration::from_secs(5)).unwrap();
+        let all = wire.lanes.get().unwrap();
+        assert_eq!(all.len(), usize::from(lanes(Duration::ZERO)));
+        for lane in all {
+            assert_eq!(sockopt::tcp_user_timeout(lane).unwrap(), 5000);
+            assert!(sockopt::socket_keepalive(lane).unwrap());
+        }
     }
 }
 

@@ -31,7 +31,7 @@ const PIECE: usize = 64 * 1024;
 /// How often a side is heard from at least.
 const BEAT: Duration = Duration::from_millis(250);
 /// After this much silence a connection is thought broken, and another is tried.
-const SILENCE: Duration = Duration::from_secs(3);
+pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 /// How often things that no file descriptor tells are looked at.
 const TICK: Duration = Duration::from_millis(25);
 /// How long the last words may take.

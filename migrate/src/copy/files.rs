@@ -256,6 +256,7 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
             pre_dump: words(&pre_dump),
         }),
         ahead: context.ahead,
+        frozen_seconds: frozen_seconds(context),
     })
 }
 
@@ -315,7 +316,15 @@ fn receive_job(context: &Context, token: Token, binds: &[String]) -> Result<Rece
             .then_some(context.options.link_timeout.as_secs()),
         rounds: context.options.mode.has_rounds(),
         ahead: context.ahead > 0,
+        frozen_seconds: frozen_seconds(context),
     })
+}
+
+/// For how long the hosts may be out of each other's reach while the container stands frozen. It goes on at the source
+/// then, and nothing is lost: that is not waited for as long as for pages.
+fn frozen_seconds(context: &Context) -> u64 {
+    let limit = context.options.link_timeout;
+    limit.min(crate::FROZEN_TIMEOUT).as_secs()
 }
 
 /// The engine's start of the container. Whoever asks whether all that a migration started has ended must not
