@@ -6,7 +6,7 @@ mod support;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use support::Lab;
 use support::copy::{Before, copy, disturbed_in, fresh, kill, migrated, undo, whole};
-use support::pages::{large, rate, settle, sever, severed, sum};
+use support::pages::{given_up, large, rate, settle, sever, severed, sum};
 
 with_each_engine! {
     connections_of_ssh_that_end_while_pages_come
@@ -323,5 +323,45 @@ fn a_source_that_ended_while_it_stood_frozen_is_not_said_to_stand_there() {
         );
         assert_ne!(lab.sh("b", &format!("docker inspect {name}")).code, 0);
     }
+    fresh(&lab, name);
+}
+
+#[test]
+fn a_source_without_its_conmon_goes_on_and_it_is_said_that_nobody_hears_it() {
+    let Some((_turn, lab)) = lab("podman") else {
+        return;
+    };
+    let name = "watched";
+    large(&lab, name);
+    let is = sum(&lab, "a", name);
+    // Where it can be moved, that is the end of it.
+    let before = Before::of(&lab);
+    let (ran, report) = disturbed_in(&lab, name, &MODE, "freeze", |_| kill_watcher(&lab, "a"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(report["warnings"], serde_json::json!([]), "{report:#}");
+    migrated(&lab, name, "a", "b", &before);
+    copy(&lab, name, "b", "a", &[]).expect(0);
+    rate(&lab, true);
+    let (ran, report) = disturbed_in(&lab, name, &MODE, "pages", |_| {
+        kill_watcher(&lab, "a");
+        sever(&lab, true);
+    });
+    rate(&lab, false);
+    sever(&lab, false);
+    assert_eq!(ran.code, 7, "{ran:?}");
+    given_up(&report, name);
+    let report = undo(&lab, name).expect(0).json();
+    assert_eq!(report["outcome"], "rolled-back", "{report:#}");
+    assert_eq!(sum(&lab, "a", name), is);
+    lab.nothing_left(name);
+    // What the warning says to type starts it anew, with somebody who hears it.
+    let warning = report["warnings"][0].as_str().unwrap();
+    let (said, line) = warning.split_once(", on a: ").unwrap();
+    assert!(said.contains("what watched prints is lost"), "{said}");
+    let lines = lab.numbers("a", name).len();
+    lab.ok(
+        "a",
+        &format!("{line} >/dev/null 2>&1; until [ $(podman logs {name} | wc -l) -gt {lines} ]; do sleep 0.1; done"),
+    );
     fresh(&lab, name);
 }

@@ -169,6 +169,12 @@ impl Container {
         u32::try_from(pid).ok().filter(|pid| *pid != 0)
     }
 
+    /// Process id of the conmon that Podman has beside it; Docker has none.
+    #[must_use]
+    pub fn conmon(&self) -> Option<u64> {
+        self.state()["ConmonPid"].as_u64().filter(|pid| *pid != 0)
+    }
+
     /// When it was started last (RFC 3339).
     #[must_use]
     pub fn started_at(&self) -> &str {

@@ -54,6 +54,9 @@ pub(super) fn go_on(context: &mut Context) -> Result<(), Doubt> {
     };
     if !ends(context, patience) {
         context.measured.stood_still = thawed.is_ok();
+        if thawed.is_ok() {
+            watched(context);
+        }
         return thawed;
     }
     let state = ask::state(&*context.source.host, context.kind(), &context.name);
@@ -72,6 +75,22 @@ pub(super) fn go_on(context: &mut Context) -> Result<(), Doubt> {
         )],
     });
     Ok(())
+}
+
+/// Warns where it goes on without its conmon: Podman lets it, but nobody reads what it prints.
+fn watched(context: &mut Context) {
+    let Some(conmon) = context.container.conmon() else {
+        return;
+    };
+    let script = r#"[ "$(cat "/proc/$1/comm")" = conmon ]"#;
+    let cmd = Cmd::reads("sh").args(["-c", script, "sh", &conmon.to_string()]);
+    let gone = context.source.host.run(&cmd);
+    if gone.is_ok_and(|output| output.status == 1) {
+        let (name, on) = (&context.name, context.source.name());
+        context.warn(format!(
+            "conmon, which Podman has beside {name} on {on}, was killed: what {name} prints is lost, and Podman does not notice its end; to start it anew, without its memory, on {on}: podman stop {name}; podman start {name}"
+        ));
+    }
 }
 
 /// What starts a source anew that has ended. Where the shim was killed, Docker's containerd and runc keep what they
