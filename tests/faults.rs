@@ -4,7 +4,7 @@
 mod support;
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use support::{Lab, Ran, fits_schema, in_order, transship};
 
@@ -23,10 +23,14 @@ fn lab() -> Option<(MutexGuard<'static, ()>, Lab)> {
 
 /// Starts a migration of `name` and does something as soon as a phase begins.
 fn at_phase(lab: &Lab, name: &str, phase: &str, action: impl FnOnce(u32)) -> Ran {
-    let mut child = lab
-        .transship(&[
-            "migrate", name, "--from", "a", "--to", "b", "--mode", "tarball", "--json",
-        ])
+    let command = lab.transship(&[
+        "migrate", name, "--from", "a", "--to", "b", "--mode", "tarball", "--json",
+    ]);
+    at_phase_of(command, phase, action)
+}
+
+fn at_phase_of(mut command: Command, phase: &str, action: impl FnOnce(u32)) -> Ran {
+    let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -51,7 +55,7 @@ fn at_phase(lab: &Lab, name: &str, phase: &str, action: impl FnOnce(u32)) -> Ran
 }
 
 fn signal(pid: u32, signal: &str) {
-    let status = std::process::Command::new("kill")
+    let status = Command::new("kill")
         .args([signal, &pid.to_string()])
         .status();
     assert!(status.unwrap().success());
@@ -90,6 +94,31 @@ fn ctrl_c_at_each_phase_undoes_everything() {
     }
     // After the commit point there is nothing to undo: the migration ends.
     at_phase(&lab, name, "clean", |pid| signal(pid, "-INT")).expect(0);
+    lab.forget(name);
+}
+
+#[test]
+fn a_lost_terminal_undoes_it_unless_nohup_was_said() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "hangup";
+    lab.counter(name, "0.1", "");
+    for signal_name in ["-HUP", "-TERM"] {
+        let ran = at_phase(&lab, name, "archive", |pid| signal(pid, signal_name)).expect(130);
+        assert_eq!(ran.json()["outcome"], "rolled-back", "{signal_name}");
+        lab.is_as_before(name);
+    }
+    let plain = lab.transship(&[
+        "migrate", name, "--from", "a", "--to", "b", "--mode", "tarball", "--json",
+    ]);
+    let mut nohup = Command::new("nohup");
+    nohup.arg(plain.get_program()).args(plain.get_args());
+    for (key, value) in plain.get_envs() {
+        if let Some(value) = value {
+            nohup.env(key, value);
+        }
+    }
+    at_phase_of(nohup, "archive", |pid| signal(pid, "-HUP")).expect(0);
+    lab.nothing_left(name);
     lab.forget(name);
 }
 

@@ -305,15 +305,17 @@ fn reconnect(common: &Common, record: &Record, talk: &Arc<Talk>) -> Result<Conne
     connect_both(&hosts, |target| common.connect_with(target, &ssh, talk))
 }
 
-/// Becomes true at Ctrl-C: the migration then undoes what it did.
+/// Becomes true at Ctrl-C, and when the terminal is lost: the migration then undoes what it did.
 pub(super) fn interrupted() -> &'static AtomicBool {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    let signals = signal_hook::iterator::Signals::new([
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-    ]);
+    let mut wanted = vec![SIGINT, SIGTERM];
+    // Whoever said nohup wants it to go on.
+    if !ignored(SIGHUP) {
+        wanted.push(SIGHUP);
+    }
     // Without a handler Ctrl-C ends transship at once, as it does anywhere; the migration still works.
-    if let Ok(mut signals) = signals {
+    if let Ok(mut signals) = signal_hook::iterator::Signals::new(wanted) {
         std::thread::spawn(move || {
             for _ in signals.forever() {
                 INTERRUPTED.store(true, Ordering::SeqCst);
@@ -321,6 +323,17 @@ pub(super) fn interrupted() -> &'static AtomicBool {
         });
     }
     &INTERRUPTED
+}
+
+/// Whether this program was started with that signal ignored.
+fn ignored(signal: i32) -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigIgn:"))
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    })
 }
 
 #[cfg(test)]
