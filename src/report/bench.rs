@@ -11,7 +11,7 @@ pub fn figures(document: &Document, folder: Option<&Path>) {
         out(line);
     }
     if !document.medians.is_empty() {
-        out("link       memory    mode       from → to          downtime     total        sent");
+        out("link      memory   mode      from → to         downtime      total        sent");
     }
     for one in &document.medians {
         let seconds =
@@ -29,7 +29,7 @@ pub fn figures(document: &Document, folder: Option<&Path>) {
             failed => format!("  {failed} failed"),
         };
         out(&format!(
-            "{:<10} {:<9} {:<10} {:<16} {:>10} {:>10} {sent:>11}{pause}{failed}",
+            "{:<9} {:<8} {:<9} {:<16} {:>9} {:>10} {sent:>11}{pause}{failed}",
             one.link,
             one.size_mib.to_string(),
             one.mode.as_str(),
@@ -47,7 +47,7 @@ pub fn figures(document: &Document, folder: Option<&Path>) {
             .map(|size| size.to_string())
             .unwrap_or_default();
         out(&format!(
-            "{:<10} {memory:<9} {:<42} {:<10} {:>9.3} s",
+            "{:<9} {memory:<8} {:<42} {:<7} {:>8.3} s",
             floor.link.as_deref().unwrap_or_default(),
             markdown::meaning(&floor.what),
             floor.host,

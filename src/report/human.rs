@@ -120,7 +120,7 @@ pub fn lab(status: &lab::Status, fresh: bool) {
 }
 
 /// A sentence on standard error with a label before it; on a terminal it is broken between words.
-fn told(label: &str, text: &str) {
+pub(super) fn told(label: &str, text: &str) {
     let term = console::Term::stderr();
     let width = usize::from(term.size().1).saturating_sub(measure_text_width(label) + 1);
     if !term.is_term() || width < 20 {
@@ -220,7 +220,10 @@ fn table(report: &Report) {
                 .iter()
                 .map(|(name, seconds)| format!("{name} {seconds:.3}"))
                 .collect();
-            out(&format!("  of it {} s", parts.join(", ")));
+            out(&super::wrap::wrap(
+                "  of it ",
+                &format!("{} s", parts.join(", ")),
+            ));
         }
         out("");
     }

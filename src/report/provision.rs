@@ -1,6 +1,7 @@
 //! `transship provision` for people.
 
-use super::human::{labelled, out};
+use super::human::{labelled, out, told};
+use super::wrap::wrap;
 use console::{Term, style};
 use provision::{BACKUP, ChangeReport, HostReport, Outcome, Report};
 
@@ -11,12 +12,12 @@ pub fn plan(hosts: &[HostReport], verbose: bool) {
         match host.outcome {
             Outcome::Planned => {
                 out(&format!("{}  {profile}", style(&host.host).bold()));
-                labelled_out("  why ", host.why.as_deref().unwrap_or_default());
+                out(&wrap("  why  ", host.why.as_deref().unwrap_or_default()));
                 for change in &host.changes {
                     plan_of(change, verbose);
                 }
                 for note in &host.notes {
-                    labelled_out("  note", note);
+                    out(&wrap("  note ", note));
                 }
             }
             Outcome::Ok => out(&format!(
@@ -29,7 +30,7 @@ pub fn plan(hosts: &[HostReport], verbose: bool) {
 }
 
 fn plan_of(change: &ChangeReport, verbose: bool) {
-    out(&format!("  + {}", change.sentence));
+    out(&wrap("  + ", &change.sentence));
     for command in &change.commands {
         // Scripts of ours say what they do in the sentence; --json has them whole.
         if !command.line.contains('\n') || verbose {
@@ -37,11 +38,8 @@ fn plan_of(change: &ChangeReport, verbose: bool) {
         }
     }
     for file in &change.files {
-        out(&style(format!(
-            "      writes {file}; one from before transship is kept as {file}{BACKUP}"
-        ))
-        .dim()
-        .to_string());
+        let text = format!("writes {file}; one from before transship is kept as {file}{BACKUP}");
+        out(&style(wrap("      ", &text)).dim().to_string());
     }
 }
 
@@ -54,7 +52,7 @@ pub fn provision(report: &Report, invocation: &str) {
             .filter(|change| change.seconds.is_some())
         {
             if change.status == provision::Status::Done {
-                out(&format!("{}  + {}", host.host, change.sentence));
+                out(&wrap(&format!("{}  + ", host.host), &change.sentence));
             }
         }
     }
@@ -71,13 +69,13 @@ pub fn provision(report: &Report, invocation: &str) {
     }
     for host in &report.hosts {
         for note in &host.notes {
-            labelled(
+            told(
                 &style("!").for_stderr().yellow().to_string(),
                 &format!("{}: {note}", host.host),
             );
         }
         for verdict in &host.doctor {
-            labelled(
+            told(
                 &style("✗").for_stderr().red().to_string(),
                 &format!("{}: the doctor still finds {verdict}", host.host),
             );
@@ -106,15 +104,14 @@ fn failed(host: &HostReport) {
         return;
     };
     let cross = style("✗").for_stderr().red().bold().to_string();
-    labelled(&cross, &format!("{}: {}", host.host, failure.what));
+    // What a host says of itself begins with its name already.
+    let name = format!("{}: ", host.host);
+    let what = failure.what.strip_prefix(&name).unwrap_or(&failure.what);
+    told(&cross, &format!("{name}{what}"));
     for fix in &failure.fix {
         labelled("  fix   ", fix);
     }
-    labelled("  state ", &failure.state);
-}
-
-fn labelled_out(label: &str, text: &str) {
-    out(&format!("{label} {text}"));
+    told("  state ", &failure.state);
 }
 
 /// Asks on the terminal; `None` where there is none.
