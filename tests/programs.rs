@@ -196,10 +196,10 @@ fn nginx_with_files_and_open_logs() {
     lab.forget(name);
 }
 
-/// Threads, a child with pipes, a file that has no name any more, a file that grows, and memory, each of
-/// which must agree with the others at every step: it ends where they do not.
+/// Threads, a child with pipes, a file that has no name any more, one that is locked, one that grows, and memory, each
+/// of which must agree with the others at every step: it ends where they do not.
 const PYTHON: &str = r#"
-import hashlib, os, threading, time
+import fcntl, hashlib, os, threading, time
 there, back = os.pipe(), os.pipe()
 if os.fork() == 0:
     total = 0
@@ -215,6 +215,15 @@ def tick():
 threading.Thread(target=tick, daemon=True).start()
 hidden = open("/tmp/hidden", "w+b")
 os.unlink("/tmp/hidden")
+locked = open("/var/lock-of-it", "w")
+fcntl.flock(locked, fcntl.LOCK_EX)
+fcntl.lockf(locked, fcntl.LOCK_EX)
+def free():
+    try:
+        fcntl.flock(open("/var/lock-of-it"), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
 file = open("/var/numbers", "w")
 chain, memory, i, seen = b"", [], 0, 0
 while True:
@@ -224,6 +233,7 @@ while True:
     hidden.write(chain)
     hidden.seek(0)
     assert hidden.read() == b"".join(memory)
+    assert not free()
     file.write(f"{i} {chain.hex()}\n")
     file.flush()
     os.write(there[1], i.to_bytes(8, "little"))

@@ -178,6 +178,8 @@ fn restore_line(
     line.extend(call.for_restore());
     line.extend(["--image-path".into(), options.images.clone().into()]);
     line.extend(["--work-path".into(), pending.path("work").into()]);
+    // Without it CRIU leaves out the locks that are in the images, and says nothing.
+    line.push("--file-locks".into());
     if network == Network::Later {
         line.extend(["--empty-ns".into(), "network".into()]);
     }
@@ -317,7 +319,7 @@ mod tests {
         assert_eq!(
             line.join(" "),
             format!(
-                "--root /r --log /l restore --detach --bundle /b --pid-file /p --image-path {dir}/img --work-path {dir}/restore/abc/work --empty-ns network --auto-dedup abc"
+                "--root /r --log /l restore --detach --bundle /b --pid-file /p --image-path {dir}/img --work-path {dir}/restore/abc/work --file-locks --empty-ns network --auto-dedup abc"
             )
         );
     }

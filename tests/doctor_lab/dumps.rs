@@ -49,7 +49,9 @@ fn what_stops_a_checkpoint_is_named_before_and_after() {
     for (name, options, mode, check, rule) in DUMPS {
         start(lab, name, options, mode);
         let (status, text) = says(lab, name, check);
-        assert_eq!(status, "fail", "{text}");
+        // Our own modes, other than tarball, have CRIU take locks along.
+        let locks = check == "container.file-locks";
+        assert_eq!(status, if locks { "warn" } else { "fail" }, "{text}");
         let ran = lab.sh("a", &format!("docker checkpoint create {name} c1"));
         assert_ne!(ran.code, 0, "{name} was checkpointed");
         explained(&explain(lab, name), rule);

@@ -210,6 +210,8 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
         &leftover::images(&context.name),
         "--work-path",
         &folder,
+        // Else CRIU refuses a container that has a file locked.
+        "--file-locks",
     ]);
     if context.source.engine.runtime_makes_network(container) {
         dump = dump.args(["--empty-ns", "network"]);

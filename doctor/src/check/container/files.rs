@@ -83,10 +83,10 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
             meta(
                 "container.file-locks",
                 Group::Container,
-                "It holds no file locks, or CRIU may take them",
-                "/proc/locks and fdinfo for locks of its processes. It fails where there is one and file-locks is not switched on",
-                "a lock is shared with whoever else uses the file, so CRIU takes it along only when asked to",
-                "`echo file-locks >>/etc/criu/runc.conf` on both hosts",
+                "Its file locks can be taken along",
+                "/proc/locks and fdinfo for locks of its processes. It warns where there is one and file-locks is not switched on",
+                "a lock is shared with whoever else uses the file, so CRIU takes it along only when asked to, which all modes but tarball do",
+                "for mode tarball, `echo file-locks >>/etc/criu/runc.conf` on both hosts",
             ),
             locks,
         ),
@@ -348,9 +348,14 @@ fn locks(inmate: &Inmate<'_>) -> Outcome {
             held.len()
         ));
     }
-    Outcome::fail("a file is locked, and CRIU is not told to take locks along")
-        .found(some(&held))
-        .fix(inmate.switch_on("file-locks"))
+    Outcome::warn(
+        "a file is locked, and mode tarball would not take that along; the other modes do",
+    )
+    .found(some(&held))
+    .fix(format!(
+        "for mode tarball: {}",
+        inmate.switch_on("file-locks")
+    ))
 }
 
 /// Regular files that are open or mapped for a path below a bind mount: the host's path and the size.
