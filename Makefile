@@ -34,10 +34,11 @@ build: packages
 demo: build ## A counter migrates between two real hosts on this machine
 	@scripts/demo
 
-check: packages ## Format, clippy with warnings as errors, ansible-lint
+check: packages ## Format, clippy with warnings as errors, ansible-lint, how tests are tried again
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@scripts/check-ansible
+	@scripts/check-cargo-test
 
 unit: packages ## Everything that needs no lab
 	@rm -f "$$CARGO_TARGET_DIR/second-go"
