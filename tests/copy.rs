@@ -251,12 +251,15 @@ fn bind_mounts_are_copied_along_where_nothing_would_be_lost() {
     let name = "bound";
     lab.forget(name);
     for host in ["a", "b"] {
-        lab.ok(host, "rm -rf '/srv/b 1' /srv/b2");
+        lab.ok(
+            host,
+            "rm -rf '/srv/b 1' /srv/b2; ln -sfn /etc/os-release /srv/link",
+        );
     }
     lab.ok("a", "mkdir -p '/srv/b 1/deep' /srv/b2; echo one > '/srv/b 1/deep/x'; chown 12:34 '/srv/b 1'; ln -s nowhere /srv/b2/link");
     let counter =
         "i=0; while true; do echo $i; echo $i >> /one/log; i=$(expr $i + 1); sleep 0.1; done";
-    lab.ok("a", &format!("docker run -d --name {name} -v '/srv/b 1:/one' --mount type=bind,source=/srv/b2,target=/two busybox sh -c '{counter}'; until [ $(docker logs {name} | wc -l) -ge 5 ]; do sleep 0.1; done"));
+    lab.ok("a", &format!("docker run -d --name {name} --init -v /srv/link:/link:ro -v '/srv/b 1:/one' --mount type=bind,source=/srv/b2,target=/two busybox sh -c '{counter}'; until [ $(docker logs {name} | wc -l) -ge 5 ]; do sleep 0.1; done"));
 
     let ran = copy(lab, name, "a", "b", &[]).expect(4);
     assert!(ran.stderr.contains("--copy-bind"), "{}", ran.stderr);
@@ -291,6 +294,7 @@ fn bind_mounts_are_copied_along_where_nothing_would_be_lost() {
     copy(lab, name, "a", "b", &["--copy-bind"]).expect(0);
     assert_eq!(list("b"), before);
     counts(lab, "b", name);
+    lab.ok("b", &format!("docker exec {name} grep -q ID=debian /link"));
     let log = support::numbers(&lab.ok("b", "cat '/srv/b 1/log'"));
     support::in_order(&log, 0);
     clean(lab, name);

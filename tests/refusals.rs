@@ -183,6 +183,20 @@ fn containers_that_cannot_be_moved_are_refused_with_the_fix() {
     lab.counter(name, "0.1", "--rm");
     refused("was started with --rm", "without --rm");
     lab.forget(name);
+    // In Debian what --init mounts is a link.
+    lab.counter(name, "0.1", "--init");
+    refused("docker-init mounted, a symbolic link on a", "--mode copy");
+    lab.is_as_before(name);
+    lab.forget(name);
+    lab.ok("a", "docker run -d --name linked busybox sleep 1000");
+    lab.counter(name, "0.1", "--link linked:it");
+    refused(
+        "subject uses the container linked",
+        "transship migrate linked --from a --to b",
+    );
+    lab.is_as_before(name);
+    lab.ok("a", "docker rm -f linked");
+    lab.forget(name);
     // Runtimes that only the source's engine knows; what mode copy brought has the one of ours.
     let knows = |runtimes: &str, yes: bool| {
         lab.ok(

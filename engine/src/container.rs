@@ -113,6 +113,29 @@ impl Container {
         &self.raw["State"]
     }
 
+    /// Other containers that the engine asks for when it creates this one: links to them, their volumes, their
+    /// namespaces. Names, or ids where the engine kept those.
+    #[must_use]
+    pub fn others(&self) -> Vec<String> {
+        let host = self.host_config();
+        let listed = ["Links", "VolumesFrom"]
+            .iter()
+            .filter_map(|key| host[key].as_array())
+            .flatten();
+        let listed = listed.filter_map(Value::as_str);
+        let joined = ["NetworkMode", "IpcMode", "PidMode"]
+            .iter()
+            .filter_map(|key| host[key].as_str()?.strip_prefix("container:"));
+        let mut names: Vec<String> = listed
+            .chain(joined)
+            .filter_map(|text| text.trim_start_matches('/').split(':').next())
+            .map(str::to_owned)
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     fn str(&self, pointer: &str) -> &str {
         self.raw
             .pointer(pointer)
@@ -350,5 +373,25 @@ impl Container {
                 mac: text(&endpoint["MacAddress"]),
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_names_the_containers_that_it_uses() {
+        let container = |host: &str| {
+            let json = format!(r#"{{"Id":"1","Config":{{}},"HostConfig":{host}}}"#);
+            Container::parse(json.as_bytes()).unwrap()
+        };
+        let uses = r#"{"Links":["/db:/web/db"],"VolumesFrom":["data:ro","db"],"NetworkMode":"container:vpn","PidMode":"host"}"#;
+        assert_eq!(container(uses).others(), ["data", "db", "vpn"]);
+        assert!(
+            container(r#"{"Links":null,"IpcMode":"private"}"#)
+                .others()
+                .is_empty()
+        );
     }
 }

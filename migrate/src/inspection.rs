@@ -2,9 +2,9 @@
 
 use crate::choice::Engines;
 use crate::copy::{binds, connections, lazy, rounds, subject, tcp};
-use crate::tarball::workflow;
+use crate::tarball::{links, workflow};
 use crate::{Failure, Kind, Mode, Options, ask, space, tool};
-use crate::{leftover, sleeper};
+use crate::{leftover, others, sleeper};
 use engine::{Container, Engine, Kind as Which, Name};
 use host::{Cmd, Host, HostError};
 use serde_json::Value;
@@ -103,8 +103,12 @@ pub(crate) fn inspect(
         workflow::suits(&**source, &source_engine, &container)?;
         workflow::restorable(&**destination, &destination_engine, &container)?;
         workflow::runtime(&**destination, &destination_engine, &container)?;
+        for host in [source, destination] {
+            links::none(&**host, &container)?;
+        }
         dockers = Some((from, to));
     }
+    others::there(&**source, &**destination, &container)?;
     let image = image(source, destination, &container, copies)?;
     let memory = space::memory(&**source, &container, &name)?;
     if copies {

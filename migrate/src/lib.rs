@@ -19,6 +19,7 @@ mod journal;
 mod layout;
 mod leftover;
 mod logs;
+mod others;
 mod pipeline;
 mod policy;
 mod prepare;

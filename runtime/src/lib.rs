@@ -10,6 +10,7 @@
 
 mod announce;
 mod attach;
+mod binds;
 mod call;
 mod cgroup;
 mod child;

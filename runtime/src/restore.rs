@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::hooks::{self, Attaching, Hook};
 use crate::pending::{KEPT, LOCKED, Options, PID, Pending};
-use crate::{announce, cgroup, child, door, gate, marks, network, processes, replay, runc};
+use crate::{announce, binds, cgroup, child, door, gate, marks, network, processes, replay, runc};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::Path;
@@ -248,6 +248,7 @@ fn annotate(
     }
     spec["annotations"][CRIU_CONFIG] = criu.to_string_lossy().into();
     let attach = hooks::take(&mut spec);
+    binds::follow_links(&mut spec);
     std::fs::write(&config, spec.to_string()).map_err(|error| said(&error))?;
     Ok((network, attach))
 }

@@ -8,6 +8,7 @@ mod archive;
 mod back;
 mod clean;
 mod engine_phases;
+pub(crate) mod links;
 mod transfer;
 pub(crate) mod workflow;
 
