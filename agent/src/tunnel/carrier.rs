@@ -40,7 +40,7 @@ pub(super) enum Open {
 impl Carrier {
     pub fn new(mut tls: Connection, sock: Box<dyn Duplex>) -> Self {
         tls.set_buffer_limit(None);
-        Carrier {
+        let mut carrier = Carrier {
             tls,
             sock,
             buffer: Vec::new(),
@@ -48,7 +48,11 @@ impl Carrier {
             end_told: false,
             heard: Instant::now(),
             beat: Instant::now(),
-        }
+        };
+        // Their first words may have come, and been decrypted, together with what was read before: no byte on the
+        // network would tell of them. Where they are no good, reading finds out.
+        let _ = carrier.take_in();
+        carrier
     }
 
     pub fn frame(&mut self, kind: u8, payload: &[u8]) {
@@ -81,6 +85,12 @@ impl Carrier {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Open::More),
             Err(error) => return Err(error),
         }
+        self.take_in()?;
+        Ok(Open::More)
+    }
+
+    /// Takes what was decrypted into the buffer.
+    fn take_in(&mut self) -> std::io::Result<()> {
         let state = self
             .tls
             .process_new_packets()
@@ -88,8 +98,7 @@ impl Carrier {
         let have = self.buffer.len();
         self.buffer
             .resize(have + state.plaintext_bytes_to_read(), 0);
-        self.tls.reader().read_exact(&mut self.buffer[have..])?;
-        Ok(Open::More)
+        self.tls.reader().read_exact(&mut self.buffer[have..])
     }
 
     /// Takes a whole frame out of the buffer.

@@ -156,6 +156,10 @@ impl<'a> Tunnel<'a> {
 
     fn step(&mut self, carrier: &mut Option<Carrier>) -> std::result::Result<(), Stop> {
         if let Some(carrier) = carrier {
+            if !carrier.greeted {
+                // What came with the connection itself wakes nobody.
+                self.hear_there(carrier)?;
+            }
             self.fill(carrier);
         }
         let mut fds = Vec::with_capacity(2);

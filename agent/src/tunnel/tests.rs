@@ -195,3 +195,35 @@ fn whoever_is_told_to_stop_tells_the_other() {
     assert!(matches!(one, AgentError::Ended), "{one}");
     assert!(other.to_string().contains("was ended"), "{other}");
 }
+
+#[test]
+fn what_came_together_with_the_token_is_not_missed() {
+    let listener = Listener::open().unwrap();
+    let link = listener.link(vec![Ipv4Addr::LOCALHOST.into()]).unwrap();
+    let token = Token([3; 32]);
+    let accepted = std::thread::scope(|scope| {
+        let accepted = scope.spawn(|| listener.receive().accept(&token).unwrap());
+        let mut tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, link.port)).unwrap();
+        let config = crate::tls::client(&link.fingerprint).unwrap();
+        let name = "transship".try_into().unwrap();
+        let mut client = rustls::ClientConnection::new(config, name).unwrap();
+        while client.is_handshaking() || client.wants_write() {
+            client.complete_io(&mut tcp).unwrap();
+        }
+        let mut words = client.writer();
+        words.write_all(&token.0).unwrap();
+        words.write_all(&[HELLO, 8, 0, 0, 0]).unwrap();
+        words.write_all(&7u64.to_le_bytes()).unwrap();
+        // All in one piece.
+        let mut piece = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut piece).unwrap();
+        }
+        tcp.write_all(&piece).unwrap();
+        (accepted.join().unwrap(), tcp)
+    });
+    let (tls, sock) = accepted.0.into_parts();
+    let mut carrier = Carrier::new(tls.into(), Box::new(sock));
+    let (kind, said) = carrier.next().unwrap();
+    assert_eq!((kind, said), (HELLO, 7u64.to_le_bytes().to_vec()));
+}
