@@ -1,4 +1,5 @@
 use super::*;
+use crate::pace::Pace;
 
 fn stream() -> Vec<u8> {
     let mut sender = Sender::new(Vec::new());
