@@ -2,6 +2,7 @@
 //! the container and waits in our runtime; then freeze, and images and what changed stream straight into
 //! the destination's memory. The source stays frozen, alive, until the destination is proven to run.
 
+mod agents;
 pub(crate) mod binds;
 mod clean;
 pub(crate) mod connections;
