@@ -188,7 +188,10 @@ fn the_command_at_the_end_moves_it_back_whatever_the_options_were() {
         lab.ok("a", "docker exec boomerang sh -c 'echo kept > /data/f'");
         let mut more = vec!["--json"];
         more.extend(options);
-        let report = copy(lab, name, "a", "b", &more).expect(0).json();
+        // Also where it is called by its id, which is another on the destination.
+        let id = lab.ok("a", &format!("docker inspect -f '{{{{.Id}}}}' {name}"));
+        let called = if options.is_empty() { &id[..12] } else { name };
+        let report = copy(lab, called, "a", "b", &more).expect(0).json();
         let there = report["name"].as_str().unwrap();
         if options.contains(&"--copy-bind") {
             assert_eq!(lab.ok("b", "cat /srv/boomerang/deep/f"), "here");

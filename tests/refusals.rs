@@ -180,6 +180,17 @@ fn containers_that_cannot_be_moved_are_refused_with_the_fix() {
     refused("subject on a is paused", "docker unpause subject");
     lab.ok("a", &format!("docker unpause {name}; docker kill {name}"));
     refused("subject on a is not running", "docker start subject");
+    lab.forget(name);
+    // From the fifth time on the engine waits for seconds.
+    lab.ok(
+        "a",
+        &format!("docker run -d --name {name} --restart always busybox false; until docker inspect -f '{{{{.State.Status}}}} {{{{.RestartCount}}}}' {name} | grep -q 'restarting [5-9]'; do sleep 0.05; done"),
+    );
+    refused(
+        "subject on a does not stay up",
+        "docker logs --tail 20 subject",
+    );
+    lab.forget(name);
     lab.counter(name, "0.1", "--rm");
     refused("was started with --rm", "without --rm");
     lab.forget(name);

@@ -64,6 +64,9 @@ pub(crate) fn finish(
     end: End,
     plan: Vec<PlannedCommand>,
 ) -> Report {
+    // Its names, also where it was called by its id, which the one on the destination has not.
+    report.container = context.name.to_string();
+    report.name = context.new_name.to_string();
     let (container, source, destination) = (
         report.container.clone(),
         report.source.clone(),

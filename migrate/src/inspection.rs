@@ -275,7 +275,8 @@ fn running(
     container: Container,
     journals: Option<&Path>,
 ) -> Result<Container, Failure> {
-    if container.running() && !container.paused() {
+    let restarting = container.status() == "restarting";
+    if container.running() && !container.paused() && !restarting {
         return Ok(container);
     }
     if let Ok(name) = Name::new(container.name()) {
@@ -285,6 +286,11 @@ fn running(
     Err(if container.paused() {
         Failure::refused(on, format!("{name} on {on} is paused"))
             .fix(format!("on {on}: {program} unpause {name}"))
+    } else if restarting {
+        let what = format!("{name} on {on} does not stay up: it ended, and is to be started anew");
+        Failure::refused(on, what).fix(format!(
+            "why it ends, on {on}: {program} logs --tail 20 {name}"
+        ))
     } else {
         Failure::refused(
             on,
