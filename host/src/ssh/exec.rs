@@ -1,14 +1,13 @@
-//! Running one command in a session.
+//! Running one command in a session to its end.
 //!
 //! The session does not block; this file does, in `poll`, so that both directions move, a deadline
 //! holds and a dead peer is noticed.
 
 use super::session::Connection;
-use crate::{Cmd, HostError, Output, Result, Stream, quote};
+use crate::{Cmd, HostError, Output, Result, quote};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Channel, ErrorCode};
-use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write as _};
 use std::time::{Duration, Instant};
 
 /// libssh2's code for "would block".
@@ -27,7 +26,7 @@ fn remote_line(cmd: &Cmd) -> String {
 }
 
 /// Waits until the session can go on, at most until `until`; false when that has come.
-fn wait(connection: &Connection, until: Instant) -> bool {
+pub(super) fn wait(connection: &Connection, until: Instant) -> bool {
     let now = Instant::now();
     if now >= until {
         return false;
@@ -52,7 +51,7 @@ fn wait(connection: &Connection, until: Instant) -> bool {
 }
 
 /// Repeats `step` until it no longer would block.
-fn until<T>(
+pub(super) fn until<T>(
     connection: &Connection,
     deadline: Instant,
     mut step: impl FnMut() -> std::result::Result<T, ssh2::Error>,
@@ -71,13 +70,13 @@ fn until<T>(
 }
 
 /// Why a command's stream stopped before its end.
-enum Stop {
+pub(super) enum Stop {
     Late,
     Broken(String),
 }
 
 impl Stop {
-    fn error(self, host: &str, cmd: &Cmd) -> HostError {
+    pub fn error(self, host: &str, cmd: &Cmd) -> HostError {
         match self {
             Stop::Late => HostError::Timeout {
                 host: host.to_owned(),
@@ -93,7 +92,7 @@ impl Stop {
     }
 }
 
-fn start(
+pub(super) fn start(
     connection: &Connection,
     cmd: &Cmd,
     deadline: Instant,
@@ -106,7 +105,7 @@ fn start(
 }
 
 /// Reads what is there into `into`; true if something was.
-fn drain(reader: &mut impl Read, into: &mut Vec<u8>) -> std::result::Result<bool, Stop> {
+pub(super) fn drain(reader: &mut impl Read, into: &mut Vec<u8>) -> std::result::Result<bool, Stop> {
     let mut buffer = [0; 32 * 1024];
     let mut some = false;
     loop {
@@ -124,7 +123,7 @@ fn drain(reader: &mut impl Read, into: &mut Vec<u8>) -> std::result::Result<bool
 
 /// The command's end. Only a channel that the other side closed has a status: a lost connection has
 /// none, and libssh2 would call it 0.
-fn status(
+pub(super) fn status(
     connection: &Connection,
     channel: &mut Channel,
     deadline: Instant,
@@ -210,187 +209,6 @@ fn feed(channel: &mut Channel, input: &mut &[u8]) -> std::io::Result<bool> {
         }
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-/// A command whose input and output are streamed.
-pub(super) struct SshStream {
-    host: String,
-    cmd: Cmd,
-    // Dropped before its connection.
-    channel: Channel,
-    connection: Connection,
-    stderr: Vec<u8>,
-    /// Read while it was waited for.
-    ahead: VecDeque<u8>,
-    wire_before: (u64, u64),
-    deadline: Instant,
-}
-
-impl SshStream {
-    pub fn open(host: &str, connection: Connection, cmd: &Cmd) -> Result<Self> {
-        let deadline = Instant::now() + cmd.timeout;
-        let wire_before = connection.wire.bytes();
-        let channel = start(&connection, cmd, deadline).map_err(|stop| stop.error(host, cmd))?;
-        Ok(SshStream {
-            host: host.to_owned(),
-            cmd: cmd.clone(),
-            channel,
-            connection,
-            stderr: Vec::new(),
-            ahead: VecDeque::new(),
-            wire_before,
-            deadline,
-        })
-    }
-
-    /// Waits for the session; an error when the stream was silent for too long.
-    fn patience(&self, since: Instant) -> std::io::Result<()> {
-        let limit = (since + self.cmd.silence).min(self.deadline);
-        if wait(&self.connection, limit) {
-            Ok(())
-        } else {
-            Err(std::io::Error::new(
-                ErrorKind::TimedOut,
-                format!(
-                    "{}: nothing moved for too long during `{}`",
-                    self.host,
-                    self.cmd.line()
-                ),
-            ))
-        }
-    }
-
-    /// Whether the command has ended, so that nobody will read what is written. Nothing is sent that tells so but the
-    /// end of the channel, which comes behind all that it printed.
-    fn has_ended(&mut self) -> std::io::Result<bool> {
-        let mut printed = Vec::new();
-        let drained = drain(&mut self.channel, &mut printed);
-        self.ahead.extend(printed);
-        if let Err(Stop::Broken(why)) = drained {
-            return Err(std::io::Error::other(why));
-        }
-        Ok(self.channel.eof() && self.channel.wait_close().is_ok())
-    }
-
-    fn drain_stderr(&mut self) -> std::io::Result<()> {
-        match drain(&mut self.channel.stderr(), &mut self.stderr) {
-            Ok(_) => Ok(()),
-            Err(Stop::Broken(why)) => Err(std::io::Error::other(why)),
-            Err(Stop::Late) => Ok(()),
-        }
-    }
-}
-
-impl Read for SshStream {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if !self.ahead.is_empty() {
-            return self.ahead.read(buffer);
-        }
-        let since = Instant::now();
-        loop {
-            match self.channel.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.drain_stderr()?;
-                    self.patience(since)?;
-                }
-                Ok(0) if !buffer.is_empty() && !self.channel.eof() => {
-                    self.drain_stderr()?;
-                    self.patience(since)?;
-                }
-                other => return other,
-            }
-        }
-    }
-}
-
-impl Write for SshStream {
-    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        let since = Instant::now();
-        loop {
-            match self.channel.write(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    // One that is half sent must be sent whole before anything else can be.
-                    let half_sent = !matches!(
-                        self.connection.session.block_directions(),
-                        BlockDirections::Inbound | BlockDirections::None
-                    );
-                    self.drain_stderr()?;
-                    if !half_sent && self.has_ended()? {
-                        return Err(ErrorKind::BrokenPipe.into());
-                    }
-                    self.patience(since)?;
-                }
-                other => return other,
-            }
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Stream for SshStream {
-    fn close_stdin(&mut self) -> std::io::Result<()> {
-        let deadline = self.deadline;
-        let channel = &mut self.channel;
-        match until(&self.connection, deadline, || channel.send_eof()) {
-            Ok(()) => Ok(()),
-            Err(Stop::Late) => Err(ErrorKind::TimedOut.into()),
-            Err(Stop::Broken(why)) => Err(std::io::Error::other(why)),
-        }
-    }
-
-    fn wait(&mut self, at_most: Duration) -> std::io::Result<bool> {
-        let until = Instant::now() + at_most;
-        while self.ahead.is_empty() {
-            let mut buffer = [0; 4096];
-            match self.channel.read(&mut buffer) {
-                Ok(n @ 1..) => self.ahead.extend(&buffer[..n]),
-                Ok(0) if self.channel.eof() => break,
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                _ => {
-                    self.drain_stderr()?;
-                    if !wait(&self.connection, until) {
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<Output> {
-        let lost = |this: &Self, error: std::io::Error| HostError::Lost {
-            host: this.host.clone(),
-            doing: this.cmd.line(),
-            why: error.to_string(),
-        };
-        // A command that has ended already does not want the end of its input.
-        let _ = self.close_stdin();
-        let mut stdout = Vec::new();
-        if let Err(error) = self.read_to_end(&mut stdout) {
-            return Err(lost(&self, error));
-        }
-        if let Err(error) = self.drain_stderr() {
-            return Err(lost(&self, error));
-        }
-        let deadline = self.deadline;
-        let ended = status(&self.connection, &mut self.channel, deadline);
-        match ended {
-            Ok(status) => Ok(Output {
-                status,
-                stdout,
-                stderr: std::mem::take(&mut self.stderr),
-            }),
-            Err(stop) => Err(stop.error(&self.host, &self.cmd)),
-        }
-    }
-
-    fn wire(&self) -> Option<(u64, u64)> {
-        let (sent, received) = self.connection.wire.bytes();
-        Some((sent - self.wire_before.0, received - self.wire_before.1))
     }
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod exec;
 mod known_hosts;
 mod session;
+mod stream;
 mod wire;
 
 use crate::{Cmd, Host, HostError, Output, Result, Stream};
@@ -112,7 +113,7 @@ impl Host for Ssh {
 
     fn open(&self, cmd: &Cmd) -> Result<Box<dyn Stream>> {
         let connection = self.connection()?;
-        Ok(Box::new(exec::SshStream::open(
+        Ok(Box::new(stream::SshStream::open(
             &self.name, connection, cmd,
         )?))
     }

@@ -1,5 +1,6 @@
 //! Checks of two hosts: whether containers can move from the first to the second.
 
+mod between;
 mod cpu;
 mod engine;
 mod system;
@@ -27,6 +28,7 @@ pub struct Pair<'a> {
 /// All checks of a pair.
 pub(super) fn checks<'p>() -> Vec<Check<Pair<'p>>> {
     let mut checks = system::checks();
+    checks.extend(between::checks());
     checks.extend(cpu::checks());
     checks.extend(engine::checks());
     checks
