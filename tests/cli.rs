@@ -209,3 +209,26 @@ fn the_faults_in_the_docs_are_tested() {
     }
     assert!(rows > 20, "{rows}");
 }
+
+#[test]
+fn what_cannot_be_written_is_said_and_a_reader_that_left_is_no_fault() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full");
+    for (args, code) in [
+        (&["provision", "--cloud-init"][..], 1),
+        (&["--json", "migrate", "status"], 0),
+    ] {
+        let output = transship().args(args).stdout(full().unwrap()).output();
+        let ran = Ran::of(output.unwrap()).expect(code);
+        assert!(
+            ran.stderr.contains("could not be written") && ran.stderr.contains("No space left"),
+            "{args:?}: {}",
+            ran.stderr
+        );
+        // The other end of the pipe is closed before it writes.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = transship().args(args).stdout(writer).output();
+        let ran = Ran::of(output.unwrap()).expect(0);
+        assert_eq!(ran.stderr, "", "{args:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::Common;
 use crate::exit;
-use crate::report::{Talk, human, json, provision as people};
+use crate::report::{self, Talk, human, json, provision as people};
 use clap::Args as ClapArgs;
 use host::{Host, Target};
 use provision::{Binary, Choice, HostReport, Outcome, Plan, Report, Survey, Wanted, Work};
@@ -217,10 +217,13 @@ fn usage(common: &Common, args: &Args, what: &str) -> u8 {
 
 fn cloud_init(common: &Common, args: &Args) -> u8 {
     match provision::cloud_init(&args.profile, args.release.as_deref()) {
-        Ok(text) => {
-            people::plain(&text);
-            exit::OK
-        }
+        Ok(text) => match report::whole(&format!("{}\n", text.trim_end())) {
+            Ok(()) => exit::OK,
+            Err(error) => {
+                human::failure(&report::unwritten(&error), &[]);
+                exit::FAILED
+            }
+        },
         Err(refusal) if common.json => {
             json::print_error(&refusal.what, None, &refusal.fix);
             exit::FAILED

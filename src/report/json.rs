@@ -18,9 +18,12 @@ pub fn text(document: &impl Serialize) -> String {
     text + "\n"
 }
 
-/// Prints a document. A reader that went away is nobody to tell about it.
+/// Prints a document. A reader that went away is nobody to tell about it; a disk that is full is said, since the
+/// exit code tells of what was done.
 pub fn print(document: &impl Serialize) {
-    let _ = write!(std::io::stdout(), "{}", text(document));
+    if let Err(error) = super::whole(&text(document)) {
+        super::human::failure(&super::unwritten(&error), &[]);
+    }
 }
 
 /// Prints what went wrong before there was anything to report, on standard error.

@@ -124,8 +124,3 @@ pub fn confirm(question: &str) -> Option<bool> {
     let answer = term.read_line().unwrap_or_default();
     Some(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
-
-/// Prints a text as it is.
-pub fn plain(text: &str) {
-    out(text.trim_end());
-}
