@@ -42,7 +42,7 @@ fn help() {
 
 #[test]
 fn usage_errors() {
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 8] = [
         ("no-hosts", &["migrate", "web"]),
         (
             "same-host",
@@ -62,6 +62,7 @@ fn usage_errors() {
             "bad-container",
             &["migrate", "-x", "--from", "a", "--to", "b"],
         ),
+        ("bad-version", &["doctor", "explain", "--criu", "new"]),
         ("bad-subnet", &["lab", "up", "--subnet", "x"]),
         ("bad-engine", &["lab", "up", "--engine", "docker-1"]),
     ];
@@ -208,6 +209,13 @@ fn the_faults_in_the_docs_are_tested() {
         rows += 1;
     }
     assert!(rows > 20, "{rows}");
+}
+
+#[test]
+fn a_host_that_is_named_twice_is_prepared_once() {
+    // Nobody listens there.
+    let ran = ran(&["provision", "127.0.0.1:1", "127.0.0.1:1", "--yes"]).expect(3);
+    assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
 }
 
 #[test]

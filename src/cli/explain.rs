@@ -34,14 +34,23 @@ pub struct Args {
     #[arg(long, value_name = "NAME", requires = "host")]
     container: Option<Reference>,
     /// The kernel of the host that failed, as uname -r prints it
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
     kernel: Option<String>,
     /// CRIU's version on that host
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
     criu: Option<String>,
     /// The engine, and its version if you know it: docker, podman=5.4.2
     #[arg(long, value_name = "NAME[=VERSION]")]
     engine: Option<String>,
+}
+
+/// One that has no number would be ignored, and the answer be one that fits any version.
+fn version(text: &str) -> Result<String, String> {
+    if text.contains(|c: char| c.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err("a version has numbers, as 4.2.1".to_owned())
+    }
 }
 
 impl Args {
