@@ -228,6 +228,14 @@ fn what_makes_no_sense_is_refused_and_a_dry_run_changes_nothing() {
             .expect(2);
         assert!(ran.stderr.contains(said), "{}", ran.stderr);
     }
+    for (words, said) in [
+        (["--image", "nope"], "there is no image nope on a"),
+        (["--tcp", "nowhere=10.106.0.50"], "has no network nowhere"),
+    ] {
+        let ran = lab.run(&[&["bench", "a", "b", "--dry-run"][..], &words].concat());
+        let said_then = ran.expect(4).stderr;
+        assert!(said_then.contains(said), "{said_then}");
+    }
     let ran = lab
         .run(&[
             "bench",
@@ -258,7 +266,9 @@ fn what_makes_no_sense_is_refused_and_a_dry_run_changes_nothing() {
         let named = lab.run(&["bench", "a", "b", "--dry-run", "--modes", "pre-copy"]);
         let said = named.expect(4).stderr;
         assert!(
-            said.contains("does not track which memory changes"),
+            said.contains("does not track which memory changes")
+                && said.contains("leave --modes out")
+                && !said.contains("--mode copy"),
             "{said}"
         );
     }

@@ -46,6 +46,7 @@ impl Pair {
         }
         let kind = both[0].kind();
         let modes = modes(&hosts, kind, wanted)?;
+        workload::needs(&hosts, kind, wanted)?;
         if wanted
             .links
             .iter()
@@ -124,7 +125,11 @@ fn modes(hosts: &[Arc<dyn Host>; 2], kind: Kind, wanted: &Wanted) -> Result<Vec<
             Err(failure) if !named && failure.kind == Sort::Refused => {
                 refused = refused.or(Some(failure));
             }
-            Err(failure) => return Err(failure),
+            Err(mut failure) => {
+                // What `migrate` is told to do instead is no option here.
+                failure.fix.retain(|fix| !fix.starts_with("--mode "));
+                return Err(failure.fix("leave --modes out: all that work are measured"));
+            }
         }
     }
     match refused {

@@ -8,6 +8,7 @@ use migrate::Failure;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the container answers somebody who is connected while it moves.
@@ -116,6 +117,37 @@ fn script(label: &str, script: &str, kind: Kind, words: &[&str]) -> Cmd {
         .args(["-c", script, label, kind.program()])
         .args(words.iter().copied())
         .timeout(SLOW)
+}
+
+/// The first host has the image, and both the network.
+pub(crate) fn needs(
+    hosts: &[Arc<dyn Host>; 2],
+    kind: Kind,
+    wanted: &Wanted,
+) -> Result<(), Failure> {
+    let [first, second] = hosts;
+    let lacks = |host: &dyn Host, sort: &str, name: &str| {
+        let cmd = Cmd::reads(kind.program()).args([sort, "inspect", "--format", "there", "--"]);
+        host.run(&cmd.arg(name)).map(|output| output.status != 0)
+    };
+    let (on, program) = (first.name(), kind.program());
+    if lacks(&**first, "image", &wanted.image)? {
+        let what = format!("there is no image {} on {on}", wanted.image);
+        return Err(Failure::refused(on, what).fix(format!(
+            "take that of a lab, which has the programs hog and tcps: {program} save busybox there, {program} load on {on}"
+        )));
+    }
+    let network = wanted.tcp.as_ref().map(|service| &*service.network);
+    for (host, network) in [first, second].into_iter().zip(network.into_iter().cycle()) {
+        if lacks(&**host, "network", network)? {
+            let on = host.name();
+            let what = format!("{kind} on {on} has no network {network}");
+            return Err(Failure::refused(on, what).fix(format!(
+                "make it, or name one that both hosts have, on {on}: {program} network ls"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Starts it, and waits until its memory is full. Returns the counter's own mark, by which [`check`] knows it.
