@@ -6,8 +6,8 @@ mod support;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use support::copy::{
-    Before, Killed, copy, counts, disturbed, ended_in_the_midst, fresh, killed, killing, migrated,
-    rolled_back, undo, whole,
+    Before, CRIU_RESTORES, Killed, copy, counts, disturbed, ended_in_the_midst, fresh, killed,
+    killing, migrated, rolled_back, undo, whole,
 };
 use support::{Lab, fits_schema};
 
@@ -105,7 +105,7 @@ fn criu_runc_the_runtime_and_the_engine_killed_on_either_host(engine: &str) {
     for (host, pattern) in [
         ("a", "^criu: dump"),
         ("a", "^runc.*checkpoint"),
-        ("b", "^criu: restore|^criu.swrk"),
+        ("b", CRIU_RESTORES),
         ("b", "^runc.*restore"),
         ("b", "^[^ ]*transship-runtime.*create"),
         ("b", "^(docker|podman).start"),

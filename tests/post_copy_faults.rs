@@ -8,8 +8,8 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use support::copy::{
-    Before, IN_THE_MIDST, copy, disturbed_in, ended_in_the_midst, fresh, kill, killed_in, killing,
-    killing_by, migrated, undo, whole,
+    Before, CRIU_RESTORES, copy, disturbed_in, ended_in_the_midst, fresh, in_the_midst, kill,
+    killed_in, killing, killing_by, late, migrated, undo, whole,
 };
 use support::pages::{frozen, given_up, large, rate, settle, sever, sum};
 use support::{Lab, Ran};
@@ -74,7 +74,7 @@ fn whoever_is_killed_before_it_goes_on_there_it_goes_on_at_the_source(engine: &s
     for (host, pattern) in [
         ("a", "^criu: dump"),
         ("a", "^runc.*checkpoint"),
-        ("b", "^criu.swrk|^criu: restore"),
+        ("b", CRIU_RESTORES),
         ("b", "^runc.*restore"),
         ("b", "^criu.lazy-pages"),
         ("b", "^[^ ]*transship-runtime.*create"),
@@ -101,8 +101,13 @@ fn whoever_is_killed_before_it_goes_on_there_it_goes_on_at_the_source(engine: &s
         let args = [
             "migrate", name, "--from", "a", "--to", "b", "--json", "--mode", mode,
         ];
-        let ran = killing_by(&lab, "b", IN_THE_MIDST, what, || lab.run(&args));
+        let ran = killing_by(&lab, "b", &in_the_midst(), what, || lab.run(&args));
         assert_ne!(ran.code, 0, "{mode}: {ran:?}");
+        settle(&lab, name, &ran, &mut before, what);
+        let what = "the first process of what is restored";
+        let ran = killing_by(&lab, "b", &late(), what, || lab.run(&args));
+        // CRIU waits for it for ever.
+        assert!(!ran.stdout.contains("gave no sign"), "{mode}: {ran:?}");
         settle(&lab, name, &ran, &mut before, what);
     }
     fresh(&lab, name);

@@ -59,11 +59,12 @@ pub(crate) fn watched(
             return Ok(status);
         }
         meanwhile();
-        // CRIU waits for ever for memory that nobody brings any more, and runc for what a killed CRIU left.
+        // CRIU waits for ever for memory that nobody brings any more, or for what was killed, and runc for what a
+        // killed CRIU left.
         let why = if !gate::is_held(gate, LOOK) {
             "the migration that was to bring this container ended"
         } else if watch.is_over() {
-            "CRIU was killed while it restored the container"
+            "CRIU, or the container's first process, was killed while it was restored"
         } else {
             continue;
         };

@@ -1,5 +1,5 @@
 //! Whether CRIU is still at work: runc, whose CRIU was killed in the midst of restoring, waits for the
-//! processes that it left half made, without end.
+//! processes that it left half made, without end; and so does CRIU for a first process that was killed once it had all.
 
 use crate::processes::{children, lives, tree};
 use std::time::{Duration, Instant};
@@ -28,14 +28,15 @@ impl Watch {
         }
     }
 
-    /// Whether CRIU is gone, and runc has not ended for too long after it.
+    /// Whether CRIU is gone, or what it restores, and runc has not ended for too long after it.
     pub fn is_over(&mut self) -> bool {
         if self.looked.elapsed() < TICK {
             return false;
         }
         self.looked = Instant::now();
-        if children(self.runc).into_iter().any(is_dead_criu) {
-            // One that helped it (with control groups) may outlive it, and is runc's then. It may be dead when it is
+        if children(self.runc).into_iter().any(|child| !lives(child)) {
+            // CRIU, or the first process, of which both are runc's; it asks for their status at once where all is well.
+            // One that helped CRIU (with control groups) may outlive it, and is runc's then. It may be dead when it is
             // first looked for.
             self.seen.get_or_insert(self.looked);
         } else if tree(self.runc).into_iter().skip(1).any(is_beside_us) {
@@ -51,12 +52,6 @@ impl Watch {
 fn is_beside_us(pid: i32) -> bool {
     let space = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/pid")).ok();
     lives(pid) && space(&pid.to_string()).is_some_and(|of| Some(of) == space("self"))
-}
-
-/// Whether a process was CRIU, and nobody has asked for its status yet: runc, which made it, does at once where all is well.
-fn is_dead_criu(pid: i32) -> bool {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-    name.is_ok_and(|name| name.trim_end() == "criu") && !lives(pid)
 }
 
 #[cfg(test)]
@@ -121,6 +116,16 @@ mod tests {
         let mut late = Watch::new(i32::try_from(child.id()).unwrap());
         late.patience = MOMENT;
         assert!(over_within(&mut late, Duration::from_secs(20)));
+        end(child);
+    }
+
+    #[test]
+    fn a_criu_that_waits_for_what_was_killed_is_over() {
+        let (child, mut watch) = runc(
+            "sleep 60 & unshare -p sleep 60 & first=$!; (sleep 0.5; kill -KILL $first) & exec sleep 60",
+        );
+        assert!(!over_within(&mut watch, Duration::from_millis(300)));
+        assert!(over_within(&mut watch, Duration::from_secs(20)));
         end(child);
     }
 

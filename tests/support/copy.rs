@@ -148,23 +148,54 @@ pub fn kill(lab: &Lab, host: &str, pattern: &str) {
 
 /// Kills such a process in a host while `act` runs.
 pub fn killing<T>(lab: &Lab, host: &str, pattern: &str, act: impl FnOnce() -> T) -> T {
-    killing_by(lab, host, &killer(pattern), pattern, act)
+    let script = match pattern {
+        CRIU_RESTORES => restoring(".", false),
+        _ => killer(pattern),
+    };
+    killing_by(lab, host, &script, pattern, act)
 }
+
+/// The CRIU that restores, for [`killing`]: those that help it have its command line.
+pub const CRIU_RESTORES: &str = "the CRIU that restores";
 
 /// Kills (-9) the CRIU that restores, once a process of the container is there, in namespaces of its own: CRIU makes it
 /// a child of runc, beside itself.
-pub const IN_THE_MIDST: &str = r#"own=$(readlink /proc/self/ns/pid); export LC_ALL=C
-for i in $(seq 4000); do
-    for f in $(grep -laE '^runc.*restore' /proc/[0-9]*/cmdline 2>/dev/null); do
-        criu=; made=
-        for child in $(cat ${f%/cmdline}/task/*/children 2>/dev/null); do
-            space=$(readlink /proc/$child/ns/pid) || continue
-            if [ "$space" = "$own" ]; then criu=$child; else made=$child; fi
-        done
-        [ -n "$criu" ] && [ -n "$made" ] && kill -KILL $criu && exit 0
-    done
-    sleep 0.002
-done; exit 1"#;
+pub fn in_the_midst() -> String {
+    restoring("Wait until namespaces are created", false)
+}
+
+/// Kills (-9) the container's first process when CRIU has restored it, and waits for others, for some moments more;
+/// where those have passed it is left alone.
+pub fn late() -> String {
+    restoring(" 1: Restored$", true)
+}
+
+/// Kills one of the two children of the runc that restores once CRIU's log says something. Moments count, in which a
+/// shell would start its programs.
+fn restoring(says: &str, first: bool) -> String {
+    r#"exec perl -e '
+my ($said, $own) = ("", readlink("/proc/self/ns/pid"));
+for (my $until = time + 120; time < $until; select(undef, undef, undef, 0.0003)) {
+    unless (fileno(LOG)) { my ($log) = glob("/run/transship/restore/*/work/restore.log"); open(LOG, $log) if $log; next }
+    sysread(LOG, $said, 1 << 20, length($said));
+    if (!$found && $said =~ /BEGUN/) {
+        for my $file (glob("/proc/[0-9]*/status")) {
+            my ($pid) = $file =~ /(\d+)/;
+            my $space = readlink("/proc/$pid/ns/pid") || next;
+            next unless ($space ne $own) == FIRST && open(S, $file);
+            my ($parent) = join("", <S>) =~ /^PPid:\s(\d+)/m;
+            $found = $pid if open(S, "/proc/$parent/cmdline") && (<S> || "") =~ /^runc.*restore/s;
+        }
+    }
+    next unless $found && $said =~ /SAYS/m;
+    kill(9, $found) unless $said =~ /Restore finished/;
+    exit 0;
+}
+exit 1'"#
+    .replace("BEGUN", if first { "Wait until namespaces are created" } else { "." })
+    .replace("SAYS", says)
+    .replace("FIRST", if first { "1" } else { "0" })
+}
 
 /// Kills by a script in a host while `act` runs; it kills what is called `what`, or fails.
 pub fn killing_by<T>(
