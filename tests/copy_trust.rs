@@ -303,46 +303,6 @@ fn what_was_printed_and_cannot_move_is_kept_and_said() {
     fresh(lab, name);
 }
 
-/// Between the lock and the freeze, which come at once, a process may still send.
-#[test]
-fn a_locked_network_fails_nobody_who_sends_and_lets_no_connection_go_on() {
-    let Some((_turn, lab)) = lab() else { return };
-    let name = "locked";
-    lab.counter(name, "0.1", "");
-    let quoted = |words: &[&str]| {
-        let words = words.iter().map(|word| host::quote(word));
-        words.collect::<Vec<_>>().join(" ")
-    };
-    let within = |words: &[&str]| {
-        let words = quoted(words);
-        lab.ok(
-            "a",
-            &format!("nsenter -n -t $(docker inspect -f '{{{{.State.Pid}}}}' {name}) {words}"),
-        )
-    };
-    let program = r#"
-use IO::Socket::INET;
-sub socket_of { IO::Socket::INET->new(@_) }
-my $there = socket_of(Proto => "udp", LocalAddr => "127.0.0.1", LocalPort => 5353) or die "bind: $!";
-for my $to ("127.0.0.1:5353", "172.17.0.1:5353") {
-    socket_of(Proto => "udp", PeerAddr => $to)->send("said") or die "$to: $!";
-}
-alarm 20;
-$there->recv(my $heard, 10);
-my $listening = socket_of(Listen => 1, LocalAddr => "127.0.0.1", LocalPort => 7777) or die "listen: $!";
-my $connected = socket_of(PeerAddr => "127.0.0.1:7777", Timeout => 1) ? "connected" : "alone";
-print "$heard $connected";
-"#;
-    let sh = |args: &[&str]| within(&[&["sh"], args].concat());
-    let perl = || within(&["perl", "-e", program]);
-    assert_eq!(perl(), "said connected");
-    sh(&runtime::lock::lock());
-    assert_eq!(perl(), "said alone");
-    sh(&runtime::lock::unlock());
-    assert_eq!(perl(), "said connected");
-    lab.forget(name);
-}
-
 #[test]
 fn no_password_is_in_a_list_of_processes() {
     let Some((_turn, lab)) = lab() else { return };

@@ -294,3 +294,25 @@ pub(crate) fn command(words: &[String]) -> Cmd {
         });
     Cmd::changes(program).args(args.iter().cloned())
 }
+
+#[cfg(test)]
+impl SendJob {
+    /// One that does nothing, for tests that set what they are about.
+    pub fn idle(folder: &Path) -> Self {
+        SendJob {
+            lock_network: None,
+            first: 1,
+            freeze: Vec::new(),
+            dump: Vec::new(),
+            config: folder.join("criu.conf"),
+            images: folder.to_owned(),
+            trees: Vec::new(),
+            log: None,
+            link: None,
+            serve: None,
+            rounds: None,
+            ahead: 0,
+            frozen_seconds: 15,
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod criu;
 mod destination;
 mod error;
 mod frame;
+mod freeze;
 mod freezer;
 mod gate;
 mod image;

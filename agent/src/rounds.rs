@@ -142,21 +142,11 @@ head -c $size /dev/zero | tr '\0' x > "$2/pages-1.img"; echo map > "$2/pagemap-1
 
     fn send_job(folder: &Path) -> SendJob {
         SendJob {
-            lock_network: None,
-            config: PathBuf::new(),
-            first: 1,
-            freeze: Vec::new(),
             dump: words(&["runc", "checkpoint", "CONTAINER"]),
-            images: folder.to_owned(),
-            trees: Vec::new(),
-            log: None,
-            link: None,
-            serve: None,
             rounds: Some(Rounds {
                 pre_dump: words(&["sh", "-c", PRE_DUMP, "sh", "CONTAINER"]),
             }),
-            ahead: 0,
-            frozen_seconds: 15,
+            ..SendJob::idle(folder)
         }
     }
 

@@ -185,19 +185,8 @@ mod tests {
     fn dump(script: &str) -> (tempfile::TempDir, Dump) {
         let dir = tempfile::tempdir().unwrap();
         let job = SendJob {
-            lock_network: None,
-            config: dir.path().join("criu.conf"),
-            first: 1,
-            freeze: Vec::new(),
             dump: ["sh", "-c", script].map(str::to_owned).to_vec(),
-            images: dir.path().to_owned(),
-            trees: Vec::new(),
-            log: None,
-            link: None,
-            rounds: None,
-            ahead: 0,
-            serve: None,
-            frozen_seconds: 15,
+            ..SendJob::idle(dir.path())
         };
         let dump = Dump::start(&job).unwrap();
         (dir, dump)

@@ -5,6 +5,7 @@ use crate::aside::{Aside, Control, tell};
 use crate::criu;
 use crate::error::{AgentError, Result};
 use crate::frame::Sender;
+use crate::freeze;
 use crate::images::Images;
 use crate::job::{Event, FREEZE, Link, STOP, SendJob, Serve, Token, command};
 use crate::lanes;
@@ -26,11 +27,6 @@ use std::time::{Duration, Instant};
 
 /// What is gathered before it is encrypted: small frames make no records of their own.
 const BUFFER: usize = 64 * 1024;
-/// runc gives up, and thaws, where the container forks all the time and this host is busy (cgroup v1);
-/// whoever asked may try again (opencontainers/runc, pull request 4388).
-const NOT_YET: &str = "unable to freeze";
-/// How often that is tried.
-const FREEZE_TRIES: u32 = 10;
 /// How often the growing images are looked at.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -108,7 +104,7 @@ fn go<W: Write + Send, A: Write + Send>(
     }
     aside.hasten(Duration::from_secs(job.frozen_seconds))?;
     let asked = Instant::now();
-    freeze(job)?;
+    freeze::freeze(job)?;
     let frozen = Instant::now();
     let seconds = Some((frozen - asked).as_secs_f64());
     gate.open()?;
@@ -291,49 +287,6 @@ fn settle(root: &Path, tick: &mut dyn FnMut() -> Result<()>) -> Result<()> {
             .map_err(|_| AgentError::Other("the thread that settles ended".into()))?
             .map_err(|error| AgentError::file(root, error))
     })
-}
-
-fn freeze(job: &SendJob) -> Result<()> {
-    none_stopped(job)?;
-    // Which of the two is done first does not matter: until the dump, what arrives is still in the image.
-    std::thread::scope(|scope| {
-        let locked = job.lock_network.as_ref().map(|(words, input)| {
-            scope.spawn(|| Local.text(&command(words).stdin(input.as_bytes())))
-        });
-        let paused = pause(job);
-        if let Some(locked) = locked {
-            locked.join().map_err(|_| {
-                AgentError::Other("the thread that locks the network ended".into())
-            })??;
-        }
-        paused
-    })
-}
-
-fn pause(job: &SendJob) -> Result<()> {
-    let cmd = command(&job.freeze);
-    for _ in 1..FREEZE_TRIES {
-        let output = Local.run(&cmd)?;
-        if output.status == 0 {
-            return Ok(());
-        }
-        if !output.stderr_text().contains(NOT_YET) {
-            return Err(HostError::failed(Local.name(), &cmd, &output).into());
-        }
-    }
-    Local.text(&cmd)?;
-    Ok(())
-}
-
-/// None of its processes is stopped.
-fn none_stopped(job: &SendJob) -> Result<()> {
-    let stopped = i32::try_from(job.first).map_or_else(|_| Vec::new(), runtime::stopped);
-    let Some(pid) = stopped.first() else {
-        return Ok(());
-    };
-    Err(AgentError::Other(format!(
-        "process {pid} of the container is stopped (SIGSTOP), and CRIU cannot dump it so; on the source: kill -CONT {pid}"
-    )))
 }
 
 /// What was written while it was sent.

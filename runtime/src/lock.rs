@@ -1,15 +1,14 @@
-//! The lock of a container's network: nothing comes in, no connection goes on, nobody is answered.
+//! The lock of a container's network: nothing comes in, nothing goes out, nobody is answered.
 //!
 //! The kernel goes on acknowledging for processes that stand still. What it acknowledged after the dump would be
 //! lost with the source; what it acknowledges for restored processes that do not go on yet would be lost with the
 //! destination, where the migration is undone then.
 
 /// The table that drops everything, before all others. What an engine itself announces of an address goes out:
-/// Docker 28 takes it for a failure of its own if that is kept back. Datagrams that a process sends before it stands
-/// still go out too, and within the container arrive: to send what is dropped fails with EPERM, which it would see.
+/// Docker 28 takes it for a failure of its own if that is kept back.
 const RULES: &str = "table inet transship {
-  chain in { type filter hook input priority -400; policy drop; iif lo meta l4proto udp accept; }
-  chain out { type filter hook output priority -400; policy drop; icmpv6 type nd-neighbor-advert accept; meta l4proto udp accept; }
+  chain in { type filter hook input priority -400; policy drop; }
+  chain out { type filter hook output priority -400; policy drop; icmpv6 type nd-neighbor-advert accept; }
 }
 ";
 
@@ -43,8 +42,8 @@ else
     [ "$1" = lock ] && how=-I || how=-D
     for tables in iptables ip6tables; do
         for chain in INPUT OUTPUT; do
-            [ "$chain" = INPUT ] && only= || only='-p tcp'
-            "$tables" -w "$how" "$chain" $only -m comment --comment transship -j DROP || [ "$1" != lock ] || exit 1
+            [ "$tables $chain" != "ip6tables OUTPUT" ] && but= || but='! -p ipv6-icmp'
+            "$tables" -w "$how" "$chain" $but -m comment --comment transship -j DROP || [ "$1" != lock ] || exit 1
         done
     done 2>/dev/null
 fi
