@@ -9,6 +9,7 @@ use crate::layout::Layout;
 use crate::pipeline::{Doubt, Phase};
 use crate::{Failure, leftover};
 use agent::Event;
+use engine::Kind;
 use host::{Cmd, Output};
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,7 @@ impl Pages {
     }
 
     /// It may have ended while its memory came. One that was through is; of any other end a person must know.
-    fn runs(&mut self, context: &Context) -> Result<(), Failure> {
+    fn runs(&mut self, context: &mut Context) -> Result<(), Failure> {
         let side = &context.destination;
         match known(context) {
             Ok(state) if !state.running && state.exit_code != 0 => {
@@ -56,6 +57,19 @@ impl Pages {
                 ))
             }
             // An engine that does not answer has ended nothing.
+            Err(failure) => {
+                let on = side.name();
+                let docker = match context.kind() {
+                    Kind::Docker => {
+                        "; without live-restore it ends its containers when it is started anew"
+                    }
+                    Kind::Podman => "",
+                };
+                context.warn(format!(
+                    "the engine on {on} does not answer ({failure}){docker}"
+                ));
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
