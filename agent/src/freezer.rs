@@ -44,6 +44,22 @@ impl Freezer {
         })
     }
 
+    /// Waits until all in it stand still; not any longer once it is `over`. Whether they do.
+    pub fn wait(&self, over: impl Fn() -> bool) -> bool {
+        while !self.is_frozen() {
+            if over() {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+        true
+    }
+
+    fn is_frozen(&self) -> bool {
+        let text = std::fs::read_to_string(&self.state).unwrap_or_default();
+        text.lines().any(|line| line == self.frozen)
+    }
+
     /// Freezes it; whether all in it stood still soon.
     pub fn freeze(&self) -> bool {
         // Never makes a file where there is no such group.
@@ -51,14 +67,7 @@ impl Freezer {
         let written =
             file.and_then(|mut file| std::io::Write::write_all(&mut file, self.word.as_bytes()));
         let since = Instant::now();
-        while written.is_ok() && since.elapsed() < SOON {
-            let text = std::fs::read_to_string(&self.state).unwrap_or_default();
-            if text.lines().any(|line| line == self.frozen) {
-                return true;
-            }
-            std::thread::sleep(LOOK);
-        }
-        false
+        written.is_ok() && self.wait(|| since.elapsed() >= SOON)
     }
 }
 

@@ -75,6 +75,8 @@ pub struct SendJob {
     pub first: u32,
     /// Freezes the container.
     pub freeze: Vec<String>,
+    /// runc's file on the container, which says where its control groups are.
+    pub state: PathBuf,
     /// Dumps the frozen container into `images` and leaves it frozen.
     pub dump: Vec<String>,
     /// A file for CRIU's configuration of this one dump; its log lies beside it.
@@ -128,8 +130,6 @@ pub struct Rounds {
 pub struct Serve {
     /// Freezes the container again, which CRIU thaws to dump it, where that cannot be done by hand.
     pub hold: Vec<String>,
-    /// runc's file on the container, which says how.
-    pub state: PathBuf,
     /// For how long the other host may be out of reach, in seconds.
     pub link_seconds: u64,
 }
@@ -303,6 +303,7 @@ impl SendJob {
             lock_network: None,
             first: 1,
             freeze: Vec::new(),
+            state: folder.join("state.json"),
             dump: Vec::new(),
             config: folder.join("criu.conf"),
             images: folder.to_owned(),

@@ -132,8 +132,8 @@ impl Dump {
 
     /// Makes sure that the container stays frozen whatever happens to CRIU, which thawed it to dump it and
     /// holds it by tracing it alone.
-    pub fn hold_frozen(&self, serve: &Serve) -> Result<()> {
-        if Freezer::of(&serve.state).is_some_and(|freezer| freezer.freeze()) {
+    pub fn hold_frozen(&self, job: &SendJob, serve: &Serve) -> Result<()> {
+        if Freezer::of(&job.state).is_some_and(|freezer| freezer.freeze()) {
             return Ok(());
         }
         Local.text(&command(&serve.hold)).map(drop)?;

@@ -209,7 +209,7 @@ fn pages<W: Write + Send, A: Write + Send>(
         dump.ready(|| aside.tick(to).is_ok() && !shared.stop.load(Relaxed))?;
         let took = begun.elapsed();
         std::thread::scope(|scope| {
-            let held = scope.spawn(|| dump.hold_frozen(serve));
+            let held = scope.spawn(|| dump.hold_frozen(job, serve));
             let served = scope.spawn(|| serve::serve(job, serve, &dump, &shared, &wire));
             let last = || -> Result<()> {
                 Images::new(&job.images).send_rest(to, &mut |to| aside.tick(to))?;

@@ -243,6 +243,7 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
         }),
         first: pid,
         freeze: words(&context.kind().pause(&context.name)),
+        state: PathBuf::from(state::path(context)),
         dump: words(&dump),
         config: PathBuf::from(format!("{folder}/criu.conf")),
         images: PathBuf::from(leftover::images(&context.name)),
@@ -251,7 +252,6 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
         link: None,
         serve: lazy.then(|| Serve {
             hold: words(&Cmd::changes("runc").args(["--root", &root, "pause", container.id()])),
-            state: PathBuf::from(state::path(context)),
             link_seconds: context.options.link_timeout.as_secs(),
         }),
         rounds: context.options.mode.has_rounds().then(|| Rounds {
