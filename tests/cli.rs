@@ -212,13 +212,6 @@ fn the_faults_in_the_docs_are_tested() {
 }
 
 #[test]
-fn a_host_that_is_named_twice_is_prepared_once() {
-    // Nobody listens there.
-    let ran = ran(&["provision", "127.0.0.1:1", "127.0.0.1:1", "--yes"]).expect(3);
-    assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
-}
-
-#[test]
 fn what_cannot_be_written_is_said_and_a_reader_that_left_is_no_fault() {
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full");
     for (args, code) in [

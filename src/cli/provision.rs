@@ -162,16 +162,10 @@ fn survey(common: &Common, args: &Args, work: &Work, talk: &Arc<Talk>) -> Vec<Pr
             },
         }
     };
-    // One that is named twice is prepared once.
-    let mut hosts: Vec<&Target> = Vec::new();
-    for host in &args.hosts {
-        if !hosts.contains(&host) {
-            hosts.push(host);
-        }
-    }
     std::thread::scope(|scope| {
-        let running: Vec<_> = hosts
-            .into_iter()
+        let running: Vec<_> = args
+            .hosts
+            .iter()
             .map(|target| scope.spawn(|| one(target)))
             .collect();
         running

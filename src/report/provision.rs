@@ -1,7 +1,6 @@
 //! `transship provision` for people.
 
 use super::human::{labelled, out, told};
-use super::wrap::wrap;
 use console::{Term, style};
 use provision::{BACKUP, ChangeReport, HostReport, Outcome, Report};
 
@@ -12,12 +11,12 @@ pub fn plan(hosts: &[HostReport], verbose: bool) {
         match host.outcome {
             Outcome::Planned => {
                 out(&format!("{}  {profile}", style(&host.host).bold()));
-                out(&wrap("  why  ", host.why.as_deref().unwrap_or_default()));
+                out(&wrapped("  why  ", host.why.as_deref().unwrap_or_default()));
                 for change in &host.changes {
                     plan_of(change, verbose);
                 }
                 for note in &host.notes {
-                    out(&wrap("  note ", note));
+                    out(&wrapped("  note ", note));
                 }
             }
             Outcome::Ok => out(&format!(
@@ -29,8 +28,17 @@ pub fn plan(hosts: &[HostReport], verbose: bool) {
     }
 }
 
+/// In the width of a terminal; as it is where a program reads it.
+fn wrapped(label: &str, text: &str) -> String {
+    if Term::stdout().is_term() {
+        super::wrap::wrap(label, text)
+    } else {
+        format!("{label}{text}")
+    }
+}
+
 fn plan_of(change: &ChangeReport, verbose: bool) {
-    out(&wrap("  + ", &change.sentence));
+    out(&wrapped("  + ", &change.sentence));
     for command in &change.commands {
         // Scripts of ours say what they do in the sentence; --json has them whole.
         if !command.line.contains('\n') || verbose {
@@ -39,7 +47,7 @@ fn plan_of(change: &ChangeReport, verbose: bool) {
     }
     for file in &change.files {
         let text = format!("writes {file}; one from before transship is kept as {file}{BACKUP}");
-        out(&style(wrap("      ", &text)).dim().to_string());
+        out(&style(wrapped("      ", &text)).dim().to_string());
     }
 }
 
@@ -52,7 +60,7 @@ pub fn provision(report: &Report, invocation: &str) {
             .filter(|change| change.seconds.is_some())
         {
             if change.status == provision::Status::Done {
-                out(&wrap(&format!("{}  + ", host.host), &change.sentence));
+                out(&wrapped(&format!("{}  + ", host.host), &change.sentence));
             }
         }
     }
