@@ -206,6 +206,14 @@ fn containers_that_cannot_be_moved_are_refused_with_the_fix() {
         "transship migrate linked --from a --to b",
     );
     lab.is_as_before(name);
+    lab.forget(name);
+    lab.counter(name, "0.1", "--network container:linked");
+    let ran = lab.migrate(name, "a", "b", &[]).expect(4);
+    assert!(
+        ran.stderr
+            .contains("subject shares a namespace of the container"),
+        "{ran:?}"
+    );
     lab.ok("a", "docker rm -f linked");
     lab.forget(name);
     // Runtimes that only the source's engine knows; what mode copy brought has the one of ours.
