@@ -50,8 +50,10 @@ pub(crate) fn create(name: &Name, id: &str) -> Cmd {
 }
 
 /// Ends a lazy-pages daemon that works on the images in folder `$1`: one whose agent was killed before the restore
-/// connected to it waits for that without end.
-const END_DAEMON: &str = r#"for f in $(LC_ALL=C grep -lsa -- "^criu.lazy-pages.*$1/images" /proc/[0-9]*/cmdline); do f=${f#/proc/}; kill -KILL "${f%/cmdline}"; done"#;
+/// connected to it waits for that without end. So does a restore whose CRIU waits for a process that was killed, where
+/// our runtime, which would have ended it, was killed too.
+const END_DAEMON: &str = r#"for f in $(LC_ALL=C grep -lsa -- "^criu.lazy-pages.*$1/images" /proc/[0-9]*/cmdline); do f=${f#/proc/}; kill -KILL "${f%/cmdline}"; done
+for f in $(LC_ALL=C grep -lsa -- "^runc.*restore.*$1/images" /proc/[0-9]*/cmdline); do f=${f%/cmdline}; p=$(sed -n 's/^PPid:[^0-9]*//p' "$f/status"); grep -qsa transship-runtime "/proc/$p/cmdline" || kill -KILL $(cat "$f"/task/*/children) "${f#/proc/}"; done"#;
 
 /// Removes the work folder of this migration with the images in it, which may be a file system in memory;
 /// that of another migration stays.
@@ -98,7 +100,7 @@ pub(crate) fn halt(name: &Name) -> Cmd {
 if pid=$(cat "$1/agent" 2>/dev/null) && grep -qa '[[:cntrl:]]agent[[:cntrl:]]' "/proc/$pid/cmdline" 2>/dev/null; then kill "$pid"; fi
 {END_DAEMON}
 flock -w "$2" "$1/held" true || exit 1
-for i in $(seq "$2"); do grep -qsa -- "$1[/]" /proc/[0-9]*/cmdline || exit 0; sleep 1; done
+for i in $(seq "$2"); do grep -qsa -- "$1[/]" /proc/[0-9]*/cmdline || exit 0; {END_DAEMON}; sleep 1; done
 exit 1
 "#
     );
@@ -217,4 +219,46 @@ pub(crate) fn restore(docker: &Docker, id: &str, name: &Name, path: &str) -> Vec
             .timeout(SLOW),
         engine::Kind::Docker.start_from(name, None, &checkpoint()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_restore_that_nobody_watches_any_more_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        // Shells in the place of both.
+        std::os::unix::fs::symlink("/bin/sh", dir.path().join("runc")).unwrap();
+        let ours = dir.path().join("transship-runtime");
+        std::os::unix::fs::symlink("/bin/sh", &ours).unwrap();
+        let runc = r#"PATH=$1:$PATH runc -c "echo; sleep 60; :" restore "$1/images"; :"#;
+        let start = |parent: &std::path::Path| {
+            let mut child = Command::new(parent)
+                .args(["-c", runc, "sh"])
+                .arg(dir.path())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+            child
+        };
+        let (mut alone, mut watched) = (start("/bin/sh".as_ref()), start(&ours));
+        let end = Command::new("sh")
+            .args(["-c", END_DAEMON, "sh"])
+            .arg(dir.path())
+            .status();
+        end.unwrap();
+        alone.wait().unwrap();
+        assert!(watched.try_wait().unwrap().is_none());
+        watched.kill().unwrap();
+        watched.wait().unwrap();
+        let end = Command::new("sh")
+            .args(["-c", END_DAEMON, "sh"])
+            .arg(dir.path())
+            .status();
+        end.unwrap();
+    }
 }
