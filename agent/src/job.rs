@@ -132,6 +132,8 @@ pub struct Serve {
     pub hold: Vec<String>,
     /// For how long the other host may be out of reach, in seconds.
     pub link_seconds: u64,
+    /// About how much memory that is, in bytes.
+    pub memory: u64,
 }
 
 /// Where a tree goes.

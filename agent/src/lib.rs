@@ -29,6 +29,7 @@ mod source;
 mod tls;
 mod tree;
 mod tunnel;
+mod warm;
 mod watch;
 
 pub use destination::receive;

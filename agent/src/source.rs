@@ -15,6 +15,7 @@ use crate::rounds;
 use crate::serve::{self, Dump};
 use crate::tree::{self, Manifest};
 use crate::tunnel::Shared;
+use crate::warm::Tables;
 use crate::watch::{DUMP_TIMEOUT, TICK, Watch};
 use host::{Cmd, Host, HostError, Local, Output};
 use std::io::{BufRead, BufWriter, Write};
@@ -99,11 +100,14 @@ fn go<W: Write + Send, A: Write + Send>(
     };
     let job = after.as_ref().unwrap_or(job);
     let begun = Begun::start(job)?;
+    let warm = job.serve.as_ref().map(|serve| Tables::of(serve.memory));
     if control.word().is_none_or(|word| word != FREEZE) {
         return Err(AgentError::Ended);
     }
     aside.hasten(Duration::from_secs(job.frozen_seconds))?;
     let asked = Instant::now();
+    // Beside the freeze, which takes longer.
+    std::thread::spawn(move || drop(warm));
     freeze::freeze(job)?;
     let frozen = Instant::now();
     let seconds = Some((frozen - asked).as_secs_f64());

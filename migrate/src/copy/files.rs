@@ -253,6 +253,7 @@ fn send_job(context: &Context, binds: &[String]) -> Result<SendJob, Failure> {
         serve: lazy.then(|| Serve {
             hold: words(&Cmd::changes("runc").args(["--root", &root, "pause", container.id()])),
             link_seconds: context.options.link_timeout.as_secs(),
+            memory: context.memory,
         }),
         rounds: context.options.mode.has_rounds().then(|| Rounds {
             pre_dump: words(&pre_dump),
