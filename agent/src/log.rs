@@ -5,6 +5,7 @@ use crate::error::{AgentError, Result};
 use crate::frame::{CHUNK, Message, Sender};
 use std::fs::File;
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -59,7 +60,7 @@ impl Log {
         if let Some((inode, old)) = old
             && inode != meta.ino()
         {
-            pour(&self.path, &old, self.sent, to, tick)?;
+            pour(&self.path, &old, self.sent..u64::MAX, to, tick)?;
             self.sent = 0;
         }
         if meta.len() < self.sent {
@@ -67,24 +68,28 @@ impl Log {
             self.sent = 0;
         }
         if let Some((_, file)) = &self.file {
-            self.sent = pour(&self.path, file, self.sent, to, tick)?;
+            // Not what comes meanwhile: of a container that prints as fast as this sends, there would be no end.
+            self.sent = pour(&self.path, file, self.sent..meta.len(), to, tick)?;
         }
         Ok(())
     }
 }
 
-/// Sends the whole lines from `sent` on; returns where the next one begins.
+/// Sends the whole lines of a part of the file; returns where the next one begins.
 fn pour<W: Write>(
     path: &Path,
     file: &File,
-    mut sent: u64,
+    part: Range<u64>,
     to: &mut Sender<W>,
     tick: Tick<W>,
 ) -> Result<u64> {
     let mut buffer = vec![0; CHUNK];
+    let mut sent = part.start;
     loop {
+        let left = usize::try_from(part.end - sent).unwrap_or(usize::MAX);
+        let most = left.min(CHUNK);
         let n = file
-            .read_at(&mut buffer, sent)
+            .read_at(&mut buffer[..most], sent)
             .map_err(|error| AgentError::file(path, error))?;
         let Some(end) = buffer[..n].iter().rposition(|byte| *byte == b'\n') else {
             return Ok(sent);
@@ -141,5 +146,27 @@ mod tests {
         log.send(&mut to, &mut |_| Ok(())).unwrap();
         drop(to);
         assert_eq!(lines(&stream), "1\n2\nhalf a line\n4\n5\n6\n");
+    }
+
+    #[test]
+    fn a_container_that_prints_as_fast_as_it_is_sent_keeps_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x-json.log");
+        std::fs::write(&path, "1\n").unwrap();
+        let mut stream = Vec::new();
+        let mut to = Sender::new(&mut stream);
+        let mut log = Log::new(&path);
+        let mut more = 0;
+        let mut prints = |_: &mut Sender<_>| {
+            more += 1;
+            assert!(more < 100, "there is no end");
+            let mut file = File::options().append(true).open(&path).unwrap();
+            file.write_all(b"more\n").unwrap();
+            Ok(())
+        };
+        log.send(&mut to, &mut prints).unwrap();
+        log.send(&mut to, &mut |_| Ok(())).unwrap();
+        drop(to);
+        assert_eq!(lines(&stream), "1\nmore\n");
     }
 }
