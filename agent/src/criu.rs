@@ -21,7 +21,7 @@ pub(crate) fn configure(job: &SendJob) -> Result<Gate> {
         text.push_str("network-lock skip\n");
     }
     let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", job.first));
-    for hierarchy in own(&groups.unwrap_or_default()) {
+    for hierarchy in own_hierarchies(&groups.unwrap_or_default()) {
         text.push_str(&format!("cgroup-dump-controller {hierarchy}\n"));
     }
     std::fs::write(&job.config, text).map_err(|error| AgentError::file(&job.config, error))?;
@@ -32,7 +32,7 @@ pub(crate) fn configure(job: &SendJob) -> Result<Gate> {
 /// those in whose root it is not. Of these CRIU would dump the groups of the whole host, and make them anew on the other
 /// one: where v1 and v2 are both mounted, an engine that manages v1 leaves containers in the root of v2. None where CRIU
 /// is to dump what it does by itself, which is all: v2 alone has no name to call it by.
-fn own(groups: &str) -> Vec<&str> {
+fn own_hierarchies(groups: &str) -> Vec<&str> {
     let hierarchies = groups.lines().filter_map(|line| {
         let (_, named) = line.split_once(':')?;
         named.split_once(':').filter(|(_, path)| *path != "/")
@@ -59,9 +59,9 @@ mod tests {
     fn what_lies_in_the_root_of_a_hierarchy_is_not_the_containers() {
         let v1 = "13:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n3:rdma:/\n1:name=systemd:/docker/abc\n";
         let names = ["memory", "cpu,cpuacct", "name=systemd"];
-        assert_eq!(own(v1), names);
-        assert_eq!(own(&format!("{v1}0::/\n")), names);
-        assert!(own(&format!("{v1}0::/system.slice/docker-abc.scope\n")).is_empty());
-        assert!(own("0::/docker/abc\n").is_empty());
+        assert_eq!(own_hierarchies(v1), names);
+        assert_eq!(own_hierarchies(&format!("{v1}0::/\n")), names);
+        assert!(own_hierarchies(&format!("{v1}0::/system.slice/docker-abc.scope\n")).is_empty());
+        assert!(own_hierarchies("0::/docker/abc\n").is_empty());
     }
 }

@@ -42,3 +42,4 @@ pub use job::{
 };
 pub use keep::{KeepJob, keep};
 pub use source::send;
+pub use warm::PIPE;

@@ -15,7 +15,7 @@ use crate::rounds;
 use crate::serve::{self, Dump};
 use crate::tree::{self, Manifest};
 use crate::tunnel::Shared;
-use crate::warm::Tables;
+use crate::warm::PipeTables;
 use crate::watch::{DUMP_TIMEOUT, TICK, Watch};
 use host::{Cmd, Host, HostError, Local, Output};
 use std::io::{BufRead, BufWriter, Write};
@@ -100,7 +100,7 @@ fn go<W: Write + Send, A: Write + Send>(
     };
     let job = after.as_ref().unwrap_or(job);
     let begun = Begun::start(job)?;
-    let warm = job.serve.as_ref().map(|serve| Tables::of(serve.memory));
+    let warm = job.serve.as_ref().map(|serve| PipeTables::of(serve.memory));
     if control.word().is_none_or(|word| word != FREEZE) {
         return Err(AgentError::Ended);
     }

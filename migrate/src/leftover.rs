@@ -52,14 +52,14 @@ pub(crate) fn create(name: &Name, id: &str) -> Cmd {
 /// Ends a lazy-pages daemon that works on the images in folder `$1`: one whose agent was killed before the restore
 /// connected to it waits for that without end. So does a restore whose CRIU waits for a process that was killed, where
 /// our runtime, which would have ended it, was killed too.
-const END_DAEMON: &str = r#"for f in $(LC_ALL=C grep -lsa -- "^criu.lazy-pages.*$1/images" /proc/[0-9]*/cmdline); do f=${f#/proc/}; kill -KILL "${f%/cmdline}"; done
+const END_WAITING: &str = r#"for f in $(LC_ALL=C grep -lsa -- "^criu.lazy-pages.*$1/images" /proc/[0-9]*/cmdline); do f=${f#/proc/}; kill -KILL "${f%/cmdline}"; done
 for f in $(LC_ALL=C grep -lsa -- "^runc.*restore.*$1/images" /proc/[0-9]*/cmdline); do f=${f%/cmdline}; p=$(sed -n 's/^PPid:[^0-9]*//p' "$f/status"); grep -qsa transship-runtime "/proc/$p/cmdline" || kill -KILL $(cat "$f"/task/*/children) "${f#/proc/}"; done"#;
 
 /// Removes the work folder of this migration with the images in it, which may be a file system in memory;
 /// that of another migration stays.
 pub(crate) fn remove(name: &Name, id: &str) -> Cmd {
     let script = format!(
-        r#"rm -rf "$3/.$2"; [ "$(head -n 1 "$1/owner" 2>/dev/null)" = "$2" ] || exit 0; {END_DAEMON}; umount -ql "$1/images"; {REMOVE}"#
+        r#"rm -rf "$3/.$2"; [ "$(head -n 1 "$1/owner" 2>/dev/null)" = "$2" ] || exit 0; {END_WAITING}; umount -ql "$1/images"; {REMOVE}"#
     );
     Cmd::changes("sh").args(["-c", &script, "sh", &folder(name), id, ROOT])
 }
@@ -98,9 +98,9 @@ pub(crate) fn halt(name: &Name) -> Cmd {
         r#"
 [ -d "$1" ] || exit 0
 if pid=$(cat "$1/agent" 2>/dev/null) && grep -qa '[[:cntrl:]]agent[[:cntrl:]]' "/proc/$pid/cmdline" 2>/dev/null; then kill "$pid"; fi
-{END_DAEMON}
+{END_WAITING}
 flock -w "$2" "$1/held" true || exit 1
-for i in $(seq "$2"); do grep -qsa -- "$1[/]" /proc/[0-9]*/cmdline || exit 0; {END_DAEMON}; sleep 1; done
+for i in $(seq "$2"); do grep -qsa -- "$1[/]" /proc/[0-9]*/cmdline || exit 0; {END_WAITING}; sleep 1; done
 exit 1
 "#
     );
@@ -247,7 +247,7 @@ mod tests {
         };
         let (mut alone, mut watched) = (start("/bin/sh".as_ref()), start(&ours));
         let end = Command::new("sh")
-            .args(["-c", END_DAEMON, "sh"])
+            .args(["-c", END_WAITING, "sh"])
             .arg(dir.path())
             .status();
         end.unwrap();
@@ -256,7 +256,7 @@ mod tests {
         watched.kill().unwrap();
         watched.wait().unwrap();
         let end = Command::new("sh")
-            .args(["-c", END_DAEMON, "sh"])
+            .args(["-c", END_WAITING, "sh"])
             .arg(dir.path())
             .status();
         end.unwrap();

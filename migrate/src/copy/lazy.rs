@@ -1,10 +1,9 @@
 //! What mode `post-copy` asks of the two hosts.
 
 use crate::Failure;
+use agent::PIPE;
 use host::{Cmd, Host};
 
-/// CRIU's lazy page server sets its pipe to this many bytes, and does not notice where it could not.
-const PIPE: u64 = 4 << 20;
 /// The number of CAP_SYS_RESOURCE, which is above that limit (capabilities(7)).
 const SYS_RESOURCE: u32 = 24;
 /// Since then a process may hold another's descriptors too (pidfd_getfd(2)).
