@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often the runtime's sign is looked for.
@@ -92,22 +93,14 @@ impl Pages {
             let _ = tell_later.send(Event::Started {
                 took: Took::since(opened, &job.images),
             });
-            let mut since = Instant::now();
-            while !carried.is_finished() {
-                std::thread::sleep(LOOK);
-                if since.elapsed() > TELL {
-                    since = Instant::now();
-                    guard.look();
-                    let have = shared.received.load(Relaxed) / PAGE;
-                    let _ = tell_later.try_send(Event::Pages {
-                        left: total.saturating_sub(have),
-                        total,
-                        cut: shared.cut.load(Relaxed),
-                    });
-                }
-            }
-            let result = carried.join().unwrap_or_else(|_| {
-                Err(AgentError::Other("the thread with the pages ended".into()))
+            let result = come(carried, &shared, || {
+                guard.look();
+                let have = shared.received.load(Relaxed) / PAGE;
+                let _ = tell_later.try_send(Event::Pages {
+                    left: total.saturating_sub(have),
+                    total,
+                    cut: shared.cut.load(Relaxed),
+                });
             });
             let event = match &result {
                 Ok(()) => {
@@ -127,9 +120,34 @@ impl Pages {
             let _ = tell_later.send(event);
             drop(tell_later);
             let _ = telling.join();
+            // The scope ends once the source knows it too, or we were told to stop.
             result
         })
     }
+}
+
+/// Waits until all pages have come, though the source may not know it yet, or until they will not come any more;
+/// `now_and_then` is called meanwhile.
+fn come(
+    carried: ScopedJoinHandle<'_, Result<()>>,
+    shared: &Shared,
+    mut now_and_then: impl FnMut(),
+) -> Result<()> {
+    let mut since = Instant::now();
+    while !carried.is_finished() {
+        // With the link cut, its last words may take longer than the keeper waits for ours.
+        if shared.done.load(Relaxed) {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK);
+        if since.elapsed() > TELL {
+            since = Instant::now();
+            now_and_then();
+        }
+    }
+    carried
+        .join()
+        .unwrap_or_else(|_| Err(AgentError::Other("the thread with the pages ended".into())))
 }
 
 fn carry(
@@ -139,7 +157,11 @@ fn carry(
     shared: Arc<Shared>,
     daemon: &Daemon,
 ) -> Result<()> {
-    let ended = |_: bool| daemon.ended_well();
+    let ended = |_: bool| {
+        daemon.ended_well()?;
+        shared.done.store(true, Relaxed);
+        Ok(())
+    };
     let result = Tunnel::new(
         local,
         Way::Accept(offered),
@@ -148,12 +170,10 @@ fn carry(
         &ended,
     )
     .run();
-    let how = if result.is_ok() {
-        &shared.done
-    } else {
-        &shared.lost
-    };
-    how.store(true, Relaxed);
+    if shared.done.load(Relaxed) {
+        return Ok(());
+    }
+    shared.lost.store(true, Relaxed);
     result
 }
 
@@ -186,7 +206,7 @@ fn go(
             // The runtime sees that the gate is closed, and ends the restore.
             return Err(AgentError::Ended);
         }
-        if !shared.cut.load(Relaxed) {
+        if !shared.cut.load(Relaxed) || shared.done.load(Relaxed) {
             linked = Instant::now();
         } else if linked.elapsed() + SILENCE > limit {
             // CRIU may wait for a page, and the container stands frozen.
@@ -267,5 +287,44 @@ impl Guard {
         open(self.job.container)
             .and_then(|handle| end(self.job.container, &handle))
             .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    /// The stream is open, and what happens to it is told.
+    fn come_with(told: impl FnOnce(&Shared)) -> Result<()> {
+        let shared = Shared::default();
+        let (end, ended) = channel::<()>();
+        std::thread::scope(|scope| {
+            let carried = scope.spawn(move || {
+                let _ = ended.recv();
+                Err(AgentError::Ended)
+            });
+            told(&shared);
+            let mut end = Some(end);
+            let begun = Instant::now();
+            let result = come(carried, &shared, || {
+                if begun.elapsed() > MOMENT {
+                    drop(end.take());
+                }
+            });
+            drop(end);
+            result
+        })
+    }
+
+    #[test]
+    fn all_pages_are_there_once_the_daemon_has_them_though_the_source_cannot_be_told() {
+        come_with(|shared| shared.done.store(true, Relaxed)).unwrap();
+    }
+
+    #[test]
+    fn they_will_not_come_where_the_stream_ends_before() {
+        let why = come_with(|_| {}).unwrap_err();
+        assert!(matches!(why, AgentError::Ended), "{why}");
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct Shared {
     pub goes: AtomicBool,
     /// There is no connection at the moment.
     pub cut: AtomicBool,
-    /// The destination's daemon has all pages.
+    /// The destination's daemon has all pages, and ended well; the source may not know it yet.
     pub done: AtomicBool,
     /// They will not come any more.
     pub lost: AtomicBool,

@@ -296,6 +296,16 @@ impl Flow {
         }
     }
 
+    /// Waits so long for the source's agent to learn that all pages have come, which tells what they took on the wire.
+    /// It matters no more, and takes as long as the two hosts cannot reach each other.
+    pub fn source_completes(&mut self, at_most: Duration) {
+        let source = self.source.as_mut();
+        let tells = source.is_some_and(|source| source.ready(at_most).is_ok_and(|ready| ready));
+        if tells && let Some(Event::Complete { wire }) = self.source_event() {
+            self.add_wire(wire);
+        }
+    }
+
     /// Adds what the pages took on the wire.
     pub fn add_wire(&mut self, pages: Option<(u64, u64)>) {
         self.pages = pages;

@@ -18,6 +18,8 @@ const NOTICED: Duration = Duration::from_secs(10);
 /// For how long is waited at once for agents that go on alone, and before a host is tried again.
 const MOMENT: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long the source may take to learn that all has come.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Waits until the last page has come. There is no way back any more without losing what the container
 /// did since: it is not interrupted, and what fails is for a person to decide.
@@ -90,9 +92,7 @@ impl Pages {
                     context.tell(Told::Pages { left, total });
                 }
                 Event::Complete { .. } => {
-                    if let Some(Event::Complete { wire }) = flow.source_event() {
-                        flow.add_wire(wire);
-                    }
+                    flow.source_completes(LAST_WORDS);
                     return Ok(());
                 }
                 Event::Lost { why, ended } => {
