@@ -172,6 +172,7 @@ pub(crate) fn options(mode: migrate::Mode, wanted: &Wanted) -> Options {
         link_timeout: LINK_TIMEOUT,
         max_downtime: None,
         then_post_copy: false,
+        ignore: Vec::new(),
         dry_run: false,
         reach: wanted.reach.clone(),
         journal: wanted.journal.clone(),

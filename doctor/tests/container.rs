@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use doctor::check::Status::{Fail, Ok, Skip, Warn};
-use doctor::check::{Inmate, Link, Report, Status, Subject, catalogue};
+use doctor::check::{Inmate, Link, Report, Status, Subject, catalogue, undumpable};
 use host::facts::container::{Container, Destination};
 use host::{CriuCheck, Facts};
 
@@ -139,7 +139,8 @@ const CASES: &[Case] = &[
     (&[], COPIED, &[(" avx512f ", " ")], &[], "container.cpu-state", Fail, "stuck"),
     (&[("AVX512_elapsed_ms:\t288", "AVX512_elapsed_ms:\t-1")], COPIED, &[(" avx512f ", " ")], &[], "container.cpu-state", Ok, "no process"),
     (&[], COPIED, &[], &[("end feature.seccomp_filters 0", "end feature.seccomp_filters 1")], "container.seccomp", Fail, "missing"),
-    (&[(OPEN, "3 -> /tmp/g (deleted)"), ("/fd/3|1|8|6|", "/fd/3|0|8192|4194304|")], COPIED, &[], &[], "container.deleted-files", Fail, "4 MiB"),
+    (&[(OPEN, "3 -> /tmp/g (deleted)"), ("/fd/3|1|8|6|", "/fd/3|0|8192|4194304|")], COPIED, &[], &[], "container.deleted-files", Warn, "4 MiB"),
+    (&[(OPEN, "3 -> /tmp/g (deleted)"), ("/fd/3|1|8|6|", "/fd/3|0|524288|268435456|")], COPIED, &[], &[], "container.deleted-files", Fail, "256 MiB"),
     (&[(OPEN, "3 -> /tmp/g (deleted)"), ("/fd/3|1|8|6|", "/fd/3|0|8|6|")], COPIED, &[], &[], "container.deleted-files", Ok, "1 deleted"),
     (&[(".fdinfo\n", ".fdinfo\n/proc/9/fdinfo/3:inotify wd:1 ino:2 sdev:1ae mask:100\n")], COPIED, &[], &[], "container.inotify", Fail, "stuck"),
     (&[(".fdinfo\n", ".fdinfo\n/proc/9/fdinfo/3:inotify wd:1 ino:2 sdev:fe00000 mask:100\n")], COPIED, &[], &[], "container.inotify", Ok, ""),
@@ -198,6 +199,32 @@ fn what_stands_in_the_way_is_named() {
         let report = judged(&edited(RUNNING, container), there, destination, criu);
         expect(&report, id, *status, says);
     }
+}
+
+#[test]
+fn what_criu_cannot_dump_is_seen_without_the_hosts() {
+    let found = |text: &str| {
+        let verdicts = undumpable("a", "rec", &Container::parse(text));
+        let ids = verdicts.into_iter().map(|verdict| verdict.id);
+        ids.collect::<Vec<_>>()
+    };
+    // Its other troubles are for those to judge who know the hosts.
+    assert!(found(RUNNING).is_empty());
+    assert!(found(TCP).is_empty());
+    let watches = (
+        ".fdinfo\n",
+        ".fdinfo\n/proc/9/fdinfo/3:inotify wd:1 ino:2 sdev:1ae mask:100\n",
+    );
+    let fuse = (OPEN, "3 -> /dev/fuse");
+    let device = (
+        "/fd/3|1|8|6|regular file",
+        "/fd/3|1|0|0|character special file",
+    );
+    assert_eq!(found(&edited(RUNNING, &[watches])), ["container.inotify"]);
+    assert_eq!(
+        found(&edited(RUNNING, &[watches, fuse, device])),
+        ["container.inotify", "container.devices"]
+    );
 }
 
 #[test]

@@ -130,9 +130,8 @@ pub(crate) fn as_docker(raw: &mut Value) {
     }
 }
 
-/// Annotations that Podman itself gives its containers, or reads back from the bundle that a runtime wrote to.
-const OWN_ANNOTATIONS: [&str; 5] = [
-    "org.criu.config",
+/// Annotations that Podman itself gives its containers, or reads back from the bundle.
+const OWN_ANNOTATIONS: [&str; 4] = [
     "io.container.manager",
     "io.podman.annotations.",
     "org.opencontainers.image.stopSignal",

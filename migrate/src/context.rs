@@ -84,6 +84,8 @@ pub struct Options {
     pub max_downtime: Option<Duration>,
     /// What is left after the rounds follows as in mode post-copy (pre-copy).
     pub then_post_copy: bool,
+    /// Of the doctor's checks these may fail ([`doctor::check::UNDUMPABLE`]).
+    pub ignore: Vec<String>,
     /// Show the commands, change nothing.
     pub dry_run: bool,
     /// How the hosts are reached.

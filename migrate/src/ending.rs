@@ -107,7 +107,10 @@ pub(crate) fn finish(
                 options.copy_bind,
                 options.then_post_copy,
             );
-            report.next = vec![move_back(&report, &options.reach, kept)];
+            let ignored = options.ignore.iter().cloned();
+            let ignored = ignored.flat_map(|id| ["--ignore".to_owned(), id]);
+            let back = move_back(&report, &options.reach, kept.chain(ignored));
+            report.next = vec![back];
             if options.keep_source {
                 // Its name and its volumes are in the way.
                 let gone = context.kind().remove_moved(&context.name).line();
@@ -185,21 +188,22 @@ pub(crate) fn kept_options(
     tcp_established: bool,
     copy_bind: bool,
     then_post_copy: bool,
-) -> impl Iterator<Item = &'static str> {
+) -> impl Iterator<Item = String> {
     [
         ("--tcp-established", tcp_established),
         ("--copy-bind", copy_bind),
         ("--then-post-copy", then_post_copy),
     ]
     .into_iter()
-    .filter_map(|(option, given)| given.then_some(option))
+    .filter(|(_, given)| *given)
+    .map(|(option, _)| option.to_owned())
 }
 
 /// The command that moves a container back.
 pub(crate) fn move_back(
     report: &Report,
     reach: &Reach,
-    kept: impl Iterator<Item = &'static str>,
+    kept: impl Iterator<Item = String>,
 ) -> String {
     let mut words = vec!["migrate".to_owned(), report.name.clone()];
     words.extend([
@@ -212,7 +216,7 @@ pub(crate) fn move_back(
         words.extend(["--name".to_owned(), report.container.clone()]);
     }
     words.extend(["--mode".to_owned(), report.mode.as_str().to_owned()]);
-    words.extend(kept.map(str::to_owned));
+    words.extend(kept);
     let words: Vec<_> = words.iter().map(|word| host::quote(word)).collect();
     format!("{} {}", reach.invocation(), words.join(" "))
 }

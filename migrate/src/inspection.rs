@@ -4,7 +4,7 @@ use crate::choice::Engines;
 use crate::copy::{binds, connections, lazy, rounds, subject, tcp};
 use crate::tarball::{links, workflow};
 use crate::{Failure, Kind, Mode, Options, ask, space, tool};
-use crate::{leftover, others, sleeper};
+use crate::{leftover, others, sleeper, undumpable};
 use engine::{Container, Engine, Kind as Which, Name};
 use host::{Cmd, Host, HostError};
 use serde_json::Value;
@@ -71,6 +71,7 @@ pub(crate) fn inspect(
     free_name(&**destination, kind, options.name.as_ref().unwrap_or(&name))?;
     tcp::free(&**destination, kind, &container)?;
     sleeper::does_not_merely_sleep(&**source, &container)?;
+    undumpable::none(&**source, &container, &options.ignore)?;
     let mut dockers = None;
     let mut warnings = Vec::new();
     if copies {

@@ -32,6 +32,7 @@ mod space;
 mod tarball;
 mod tool;
 mod undo;
+mod undumpable;
 
 pub use choice::suits;
 use context::FROZEN_TIMEOUT;

@@ -10,9 +10,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The annotation that names a configuration file for CRIU for this container alone (runc,
-/// `libcontainer/criu_linux.go`).
-const CRIU_CONFIG: &str = "org.criu.config";
+/// The variable that names a configuration file to CRIU (criu(8)). runc's annotation for one (`org.criu.config`) would
+/// stay with the container, and keep later checkpoints of it from the host's own configuration.
+const CRIU_CONFIG: &str = "CRIU_CONFIG_FILE";
+/// That file, in the pending folder.
+const OURS: &str = "criu.conf";
 
 /// How long whoever fetches memory may take until it holds the user faults, and how often is looked.
 const HOLD: Duration = Duration::from_secs(10);
@@ -30,13 +32,14 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     };
     let options = pending.options()?;
     pending.claim()?;
-    let (network, attach) = annotate(call, &pending, &options, cgroup::unified())?;
+    let (network, attach) = configure(call, &pending, &options, cgroup::unified())?;
     if network == Network::There && options.tcp_established && !pending.path(LOCKED).exists() {
         return Err("its network was attached without having been locked first".to_owned());
     }
     let mut command = Command::new(runc());
     command.args(restore_line(call, &pending, &options, network));
     command.env(network::PENDING, pending.path(""));
+    command.env(CRIU_CONFIG, pending.path(OURS));
     let log = pending.path("work/restore.log");
     let ahead = match &options.descriptors {
         Some(descriptors) => Some(
@@ -216,9 +219,9 @@ impl Network {
     }
 }
 
-/// Tells CRIU, through the bundle, to leave the processes stopped, and which cgroup is theirs; says
+/// Writes down for CRIU that it is to leave the processes stopped, and which cgroup is theirs; says
 /// what the bundle says of the network, and takes out of it what is to be called after the restore.
-fn annotate(
+fn configure(
     call: &Call,
     pending: &Pending,
     options: &Options,
@@ -226,7 +229,7 @@ fn annotate(
 ) -> Result<(Network, Vec<Hook>), String> {
     let config = call.bundle().join("config.json");
     let said = |error: &dyn std::fmt::Display| format!("{}: {error}", config.display());
-    let criu = pending.path("criu.conf");
+    let criu = pending.path(OURS);
     let mut text = "leave-stopped\n".to_owned();
     let bytes = std::fs::read(&config).map_err(|error| said(&error))?;
     let mut spec: Value = serde_json::from_slice(&bytes).map_err(|error| said(&error))?;
@@ -243,10 +246,6 @@ fn annotate(
         text.push_str(&format!("cgroup-root {path}\n"));
     }
     std::fs::write(&criu, text).map_err(|error| format!("{}: {error}", criu.display()))?;
-    if !spec["annotations"].is_object() {
-        spec["annotations"] = serde_json::json!({});
-    }
-    spec["annotations"][CRIU_CONFIG] = criu.to_string_lossy().into();
     let attach = hooks::take(&mut spec);
     binds::follow_links(&mut spec);
     std::fs::write(&config, spec.to_string()).map_err(|error| said(&error))?;
@@ -326,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bundle_names_a_configuration_for_this_container_alone() {
+    fn criu_has_a_configuration_that_does_not_stay_with_the_container() {
         let stage = stage();
         let pending = Pending::find(&stage.home, "abc").unwrap().unwrap();
         let config = stage.dir.path().join("config.json");
@@ -344,12 +343,13 @@ mod tests {
             let options = pending.options().unwrap();
             let args = args(systemd);
             let call = Call::parse(&args);
-            let (network, attach) = annotate(&call, &pending, &options, unified).unwrap();
+            let (network, attach) = configure(&call, &pending, &options, unified).unwrap();
             assert!(attach.is_empty());
             assert_eq!(network, Network::There);
             let spec: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
             assert_eq!(spec["ociVersion"], "1.0");
-            std::fs::read_to_string(spec["annotations"][CRIU_CONFIG].as_str().unwrap()).unwrap()
+            assert_eq!(spec["annotations"], Value::Null);
+            std::fs::read_to_string(pending.path(OURS)).unwrap()
         };
         assert_eq!(said("--systemd-cgroup", false), "leave-stopped\n");
         assert_eq!(

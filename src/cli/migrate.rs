@@ -61,6 +61,9 @@ pub struct Args {
     /// on at the destination
     #[arg(long)]
     then_post_copy: bool,
+    /// Try it though this check of the container fails; may be repeated
+    #[arg(long, value_name = "ID", value_parser = doctor::check::UNDUMPABLE)]
+    ignore: Vec<String>,
     /// Show the commands, change nothing
     #[arg(long)]
     dry_run: bool,
@@ -134,6 +137,7 @@ fn migrate(common: &Common, args: &Args, container: &Name, hosts: &Hosts) -> u8 
         link_timeout: Duration::from_secs(args.link_timeout),
         max_downtime: args.max_downtime,
         then_post_copy: args.then_post_copy,
+        ignore: args.ignore.clone(),
         dry_run: args.dry_run,
         reach: common.reach(),
         journal: migrate::journal_home(),

@@ -1,5 +1,6 @@
 //! Checkpoints that fail: named before by what the container has open, and explained after from the log.
 
+use super::support::Lab;
 use super::{explain, explained, lab, says, start};
 
 /// A checkpoint that fails: name, options, mode; the check that says so before, and the rule after.
@@ -49,14 +50,49 @@ fn what_stops_a_checkpoint_is_named_before_and_after() {
     for (name, options, mode, check, rule) in DUMPS {
         start(lab, name, options, mode);
         let (status, text) = says(lab, name, check);
-        // Our own modes, other than tarball, have CRIU take locks along.
-        let locks = check == "container.file-locks";
-        assert_eq!(status, if locks { "warn" } else { "fail" }, "{text}");
+        // Our own modes, other than tarball, have CRIU take these along.
+        let taken = ["container.file-locks", "container.deleted-files"].contains(&check);
+        assert_eq!(status, if taken { "warn" } else { "fail" }, "{text}");
+        if !taken {
+            refused_before_anything_is_touched(lab, name, check);
+        }
         let ran = lab.sh("a", &format!("docker checkpoint create {name} c1"));
         assert_ne!(ran.code, 0, "{name} was checkpointed");
         explained(&explain(lab, name), rule);
         lab.forget(name);
     }
+}
+
+/// A migration says the same, where CRIU could not dump it whatever it is told; and tries it where it is told to.
+fn refused_before_anything_is_touched(lab: &Lab, name: &str, check: &str) {
+    let migrate = ["migrate", name, "--from", "a", "--to", "b"];
+    let refused = lab.run(&migrate).expect(4).stderr;
+    assert!(refused.contains("nothing was changed"), "{refused}");
+    if check == "container.tcp" {
+        return;
+    }
+    let ignoring = format!("--ignore {check}");
+    assert!(refused.contains(&ignoring), "{refused}");
+    let tarball = lab.run(&[&migrate[..], &["--mode", "tarball"]].concat());
+    assert!(tarball.expect(4).stderr.contains(&ignoring));
+    let tried = lab.run(&[&migrate[..], &["--ignore", check]].concat());
+    let tried = tried.expect(6).stderr;
+    assert!(tried.contains("goes on where it was"), "{tried}");
+}
+
+#[test]
+fn a_deleted_file_that_is_open_goes_along() {
+    let Some((lab, _turn)) = lab() else { return };
+    start(lab, "dtaken", "", "ghost");
+    let sum = |host: &str| {
+        let script = "md5sum < /proc/$(docker inspect -f '{{.State.Pid}}' dtaken)/fd/3";
+        lab.ok(host, script)
+    };
+    let is = sum("a");
+    let ran = lab.run(&["migrate", "dtaken", "--from", "a", "--to", "b"]);
+    ran.expect(0);
+    assert_eq!(sum("b"), is);
+    lab.forget("dtaken");
 }
 
 #[test]
@@ -71,6 +107,8 @@ fn a_socket_that_leads_out_is_named_before_and_after() {
     start(lab, "dunix", "-v /srv/sock:/sock", "unix /sock/s");
     let (status, text) = says(lab, "dunix", "container.unix-sockets");
     assert_eq!(status, "fail", "{text}");
+    lab.ok("b", "mkdir -p /srv/sock");
+    refused_before_anything_is_touched(lab, "dunix", "container.unix-sockets");
     let ran = lab.sh("a", "docker checkpoint create dunix c1");
     assert_ne!(ran.code, 0);
     explained(&explain(lab, "dunix"), "external-unix-socket");

@@ -10,7 +10,7 @@ mod subject;
 mod verdict;
 
 pub use catalogue::{Check, Meta, catalogue};
-pub use container::{Inmate, pause, place};
+pub use container::{Inmate, UNDUMPABLE, pause, place, undumpable};
 pub use host::memory_is_tracked;
 pub use pair::{Link, Pair};
 pub use report::{Counts, GroupReport, Report};

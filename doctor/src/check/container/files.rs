@@ -11,6 +11,9 @@ use semver::Version;
 /// CRIU's own limit for a deleted file, in bytes: `DEFAULT_GHOST_LIMIT` in criu/include/cr_options.h.
 const GHOST_LIMIT: u64 = 1 << 20;
 
+/// What all modes but tarball ask for, in bytes: `GHOST_LIMIT` of the agent.
+const ASKED: u64 = 128 << 20;
+
 pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
     vec![
         Check::new(
@@ -18,9 +21,9 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
                 "container.deleted-files",
                 Group::Container,
                 "Deleted files that are open are small",
-                "files without a name that a process has open or mapped, against CRIU's ghost-limit. It fails where one is larger",
-                "CRIU takes a deleted file along in its images, by default up to 1 MiB",
-                "`echo 'ghost-limit 64M' >>/etc/criu/runc.conf` on the source",
+                "files without a name that a process has open or mapped, against CRIU's ghost-limit. It warns where one is larger, and fails where it is over 128 MiB too",
+                "CRIU takes a deleted file along in its images, by default up to 1 MiB. All modes of transship but tarball ask for 128 MiB",
+                "`echo 'ghost-limit 64M' >>/etc/criu/runc.conf` on the source, for mode tarball or a checkpoint by hand",
             ),
             deleted,
         ),
@@ -161,9 +164,19 @@ fn deleted(inmate: &Inmate<'_>) -> Outcome {
         });
     }
     let enough = (most >> 20) + 1;
+    let found = format!("{}; the limit is {}", some(&large), size(limit));
+    let fix = inmate.switch_on(&format!("ghost-limit {}M", enough.next_power_of_two()));
+    // What the host is configured for counts above what the modes ask for.
+    if most <= ASKED && inmate.criu_option("ghost-limit").is_none() {
+        return Outcome::warn(
+            "a deleted file is in use that mode tarball would not take along; the other modes do",
+        )
+        .found(found)
+        .fix(format!("for mode tarball: {fix}"));
+    }
     Outcome::fail("a deleted file is in use that is larger than CRIU takes along")
-        .found(format!("{}; the limit is {}", some(&large), size(limit)))
-        .fix(inmate.switch_on(&format!("ghost-limit {}M", enough.next_power_of_two())))
+        .found(found)
+        .fix(fix)
 }
 
 /// Reads a size as CRIU does: a number with K, M or G.

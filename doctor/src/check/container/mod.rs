@@ -10,10 +10,12 @@ mod sockets;
 
 pub use cost::pause;
 
-use super::catalogue::Check;
+use super::catalogue::{self, Check};
 use super::pair::Link;
 use super::subject::Subject;
+use super::verdict::{Status, Verdict};
 use engine::Container as Inspected;
+use host::Facts;
 use host::facts::container::{Container, Destination, OpenFile, Place, Process};
 
 /// Options of CRIU's that `podman container checkpoint` and `restore` have too.
@@ -77,6 +79,42 @@ pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
     checks.extend(network::checks());
     checks.extend(cost::checks());
     checks
+}
+
+/// The checks of what CRIU cannot dump, wherever it runs and whatever an engine tells it.
+pub const UNDUMPABLE: [&str; 7] = [
+    "container.ptrace",
+    "container.inotify",
+    "container.devices",
+    "container.gpu",
+    "container.kernel-objects",
+    "container.unix-sockets",
+    "container.sockets",
+];
+
+/// Those of these checks that fail for the container `name` of the host `on`.
+#[must_use]
+pub fn undumpable(on: &str, name: &str, container: &Container) -> Vec<Verdict> {
+    // They ask nothing of a host.
+    let facts = Facts::parse("");
+    let inmate = Inmate {
+        name,
+        container,
+        inspected: None,
+        source: Subject {
+            name: on,
+            facts: &facts,
+            criu: None,
+        },
+        destination: None,
+        link: None,
+    };
+    let mut checks = checks();
+    checks.retain(|check| UNDUMPABLE.contains(&&*check.meta.id));
+    let names = [("CONTAINER", name), ("SOURCE", on), ("HOST", on)];
+    let mut verdicts = catalogue::run(&checks, &inmate, &names);
+    verdicts.retain(|verdict| verdict.status == Status::Fail);
+    verdicts
 }
 
 impl<'a> Inmate<'a> {

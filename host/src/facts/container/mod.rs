@@ -77,8 +77,20 @@ impl Container {
     /// # Errors
     /// Where the host cannot run a shell script.
     pub fn gather(host: &dyn Host, name: &str) -> Result<Container> {
+        Self::probe(host, name, "gather")
+    }
+
+    /// The same without what takes time: how much memory, disk and processor it takes, and its networks.
+    ///
+    /// # Errors
+    /// Where the host cannot run a shell script.
+    pub fn glance(host: &dyn Host, name: &str) -> Result<Container> {
+        Self::probe(host, name, "glance")
+    }
+
+    fn probe(host: &dyn Host, name: &str, how: &str) -> Result<Container> {
         let cmd = Cmd::reads("sh")
-            .args(["-s", "transship-container", name])
+            .args(["-s", "transship-container", name, how])
             .stdin(PROBE.as_bytes())
             .timeout(PROBE_TIMEOUT);
         super::transcript_of(host, &cmd).map(Container::build)
