@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::journal::Reach;
 use crate::pipeline::End;
 use crate::report::{FailureReport, Outcome, PlannedCommand, Report};
-use crate::{Failure, Kind, Options};
+use crate::{Failure, Kind, Options, ask};
 
 pub(crate) fn blank(source: &str, destination: &str, options: &Options) -> Report {
     Report {
@@ -143,7 +143,7 @@ pub(crate) fn finish(
                     "{container} runs on {source} again, from its checkpoint; it was not started anew"
                 )
             } else {
-                format!("{container} runs on {source}: it was never stopped")
+                untouched(&context)
             };
         }
         End::Doubt(failure, phase, doubt) => {
@@ -176,6 +176,24 @@ pub(crate) fn finish(
         ));
     }
     report
+}
+
+/// How the source stands, which was never frozen: somebody else may have ended it meanwhile.
+fn untouched(context: &Context) -> String {
+    let (name, on) = (&context.name, context.source.name());
+    let now = ask::container(&*context.source.host, context.kind(), &context.source_id());
+    match now {
+        Ok(None) => {
+            format!("{name} is gone from {on}: somebody removed it, transship did not touch it")
+        }
+        Ok(Some(now)) if now.paused() => {
+            format!("{name} stands paused on {on}: somebody paused it, transship did not touch it")
+        }
+        Ok(Some(now)) if !now.running() => {
+            format!("{name} has ended on {on}: transship did not touch it")
+        }
+        _ => format!("{name} runs on {on}: it was never stopped"),
+    }
 }
 
 /// The command that undoes, or finishes, a migration.

@@ -15,11 +15,16 @@ const SLOWEST_RESTORE: u64 = 20_000_000;
 /// Locks the container's network and freezes it.
 pub(super) struct Freeze {
     flow: Shared,
+    /// We asked for it, and did not hear that it stands still.
+    asked: bool,
 }
 
 impl Freeze {
     pub fn new(flow: &Shared) -> Self {
-        Freeze { flow: flow.clone() }
+        Freeze {
+            flow: flow.clone(),
+            asked: false,
+        }
     }
 }
 
@@ -38,10 +43,12 @@ impl Phase for Freeze {
         }
         let mut flow = self.flow.lock();
         context.measured.last_sign_on_source = Some(Instant::now());
+        self.asked = true;
         flow.tell_source(FREEZE)?;
         let told = flow.carry(context, "freeze", |event| {
             matches!(event, Event::Frozen { .. })
         })?;
+        self.asked = false;
         if let Event::Frozen { seconds } = told {
             context.measured.downtime.freeze = seconds;
         }
@@ -53,6 +60,11 @@ impl Phase for Freeze {
             return Ok(());
         }
         self.flow.lock().end();
+        if self.asked && thaw::ends(context, Duration::ZERO) {
+            // It had ended before, by itself or by somebody else.
+            context.measured.last_sign_on_source = None;
+            return Ok(());
+        }
         thaw::go_on(context)
     }
 }

@@ -111,14 +111,18 @@ pub(super) fn start_anew(context: &Context) -> String {
 /// Whether the source's first process ends, or has ended, within so long. That nobody can say is no.
 pub(super) fn ends(context: &Context, within: Duration) -> bool {
     let until = Instant::now() + within;
-    let (Some(pid), Some(before)) = (context.container.pid(), &context.layout) else {
+    let Some(pid) = context.container.pid() else {
         return false;
+    };
+    let another = |now: &Layout| {
+        let before = context.layout.as_ref();
+        before.is_some_and(|before| before.compare(now) == WentOn::StartedAnew)
     };
     loop {
         match Layout::read(&*context.source.host, pid) {
             Ok(None) => return true,
             // Another has its number by now.
-            Ok(Some(now)) if before.compare(&now) == WentOn::StartedAnew => return true,
+            Ok(Some(now)) if another(&now) => return true,
             Err(_) => return false,
             Ok(_) if Instant::now() >= until => return false,
             Ok(_) => std::thread::sleep(Duration::from_millis(50)),
