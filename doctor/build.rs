@@ -1,6 +1,7 @@
 //! Turns `rules/*.toml` into Rust statics, so that nothing is parsed at run time, and refuses to build with a
 //! rule that could not work: an unknown field, a pattern that does not compile or has no literal to look for,
-//! a version range that cannot be read, an id used twice.
+//! a version range that cannot be read, an id used twice. And `data/*.toml` into JSON, whose parser is in the program
+//! anyway.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -201,8 +202,8 @@ fn rule(out: &mut String, theme: &str, r: &Rule, patterns: &mut Patterns) {
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(dir)
-        .expect("rules/ can be read")
-        .map(|e| e.expect("an entry of rules/").path())
+        .unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
+        .map(|e| e.expect("an entry of a folder").path())
         .filter(|p| p.extension().is_some_and(|e| e == "toml"))
         .collect();
     found.sort();
@@ -216,6 +217,14 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> T {
 
 fn main() {
     println!("cargo::rerun-if-changed=rules");
+    println!("cargo::rerun-if-changed=data");
+    let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    for path in files(Path::new("data")) {
+        let table: serde_json::Value = read(&path);
+        let name = path.file_stem().expect("a name");
+        let target = folder.join(name).with_extension("json");
+        fs::write(target, table.to_string()).expect("OUT_DIR can be written");
+    }
     let mut patterns = Patterns::default();
     let mut ids = BTreeSet::new();
     let mut over = Vec::new();
@@ -256,6 +265,5 @@ fn main() {
         .unwrap();
     }
     out.push_str("];\n");
-    let target = Path::new(&env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("rules.rs");
-    fs::write(target, out).expect("OUT_DIR can be written");
+    fs::write(folder.join("rules.rs"), out).expect("OUT_DIR can be written");
 }

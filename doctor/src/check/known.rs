@@ -7,7 +7,7 @@ use host::facts::kernel::Setting;
 use semver::Version;
 use serde::Deserialize;
 
-const KNOWN: &str = include_str!("../../data/known.toml");
+const KNOWN: &str = include_str!(concat!(env!("OUT_DIR"), "/known.json"));
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -285,7 +285,7 @@ impl Fault {
 }
 
 fn faults() -> Vec<Fault> {
-    let table: Table = toml::from_str(KNOWN).expect("data/known.toml is read by the tests");
+    let table: Table = serde_json::from_str(KNOWN).expect("data/known.toml is read by the tests");
     table.fault
 }
 

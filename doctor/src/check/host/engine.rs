@@ -7,7 +7,7 @@ use crate::check::verdict::{Group, Outcome};
 use semver::Version;
 
 /// What Docker's versions can do; its form is checked by the tests.
-const DOCKER: &str = include_str!("../../../data/docker.toml");
+const DOCKER: &str = include_str!(concat!(env!("OUT_DIR"), "/docker.json"));
 
 pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
     let mut docker_version = meta(

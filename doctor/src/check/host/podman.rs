@@ -7,7 +7,7 @@ use crate::check::verdict::{Group, Outcome};
 use semver::Version;
 
 /// What Podman's versions can do; its form is checked by the tests.
-const PODMAN: &str = include_str!("../../../data/podman.toml");
+const PODMAN: &str = include_str!(concat!(env!("OUT_DIR"), "/podman.json"));
 
 pub(super) fn checks<'s>() -> Vec<Check<Subject<'s>>> {
     let mut version = meta(
