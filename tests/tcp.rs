@@ -424,6 +424,8 @@ fn clients_of_podmans_containers_see_every_answer_too() {
         }
     }
     clean(&lab, name);
+    // Which end of a connection it was, should one end.
+    println!("{}", lab.ok("a", &format!("podman logs {name}")));
     clients.end();
     lab.ok("a", &format!("podman rm -f --time 0 {name}"));
 }
