@@ -20,6 +20,7 @@ with_each_engine! {
     whoever_is_killed_while_pages_come_it_runs_nowhere_with_pages_that_are_not_its_own
     transship_itself_is_killed_at_each_phase_and_undo_ends_it_well
     a_link_that_is_cut_for_good_while_pages_come
+    an_engine_that_takes_its_time_to_say_that_it_runs
 }
 
 /// The hosts are broken and mended by one test at a time; each begins with whole ones.
@@ -49,7 +50,7 @@ fn mended(engine: &str) -> Option<Lab> {
 }
 
 /// The containers of the tests.
-const NAMES: [&str; 6] = ["early", "agents", "late", "gone", "cut", "minute"];
+const NAMES: [&str; 7] = ["early", "agents", "late", "gone", "cut", "minute", "slow"];
 
 /// Links are given up soon.
 const MODE: [&str; 4] = ["--mode", "post-copy", "--link-timeout", "5"];
@@ -291,4 +292,24 @@ fn away_for_a_minute(lab: &Lab) {
     migrated(lab, name, "a", "b", &before);
     assert_eq!(sum(lab, "b", name), is);
     fresh(lab, name);
+}
+
+/// All pages are there before the engine has said so, and long before: nothing that has all its memory is ended.
+fn an_engine_that_takes_its_time_to_say_that_it_runs(engine: &str) {
+    let Some((_turn, lab)) = lab(engine) else {
+        return;
+    };
+    let (name, program) = ("slow", lab.program);
+    lab.counter(name, "0.05", "");
+    let before = Before::of(&lab);
+    let wrapper = format!("/usr/local/bin/{program}");
+    lab.ok("b", &format!(
+        "printf '#!/bin/sh\\n/usr/bin/{program} \"$@\"; code=$?; [ \"$1\" != start ] || sleep 8; exit $code' > {wrapper} && chmod +x {wrapper}"
+    ));
+    let ran = post_copy(&lab, name);
+    lab.ok("b", &format!("rm {wrapper}"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    migrated(&lab, name, "a", "b", &before);
+    copy(&lab, name, "b", "a", &[]).expect(0);
+    fresh(&lab, name);
 }

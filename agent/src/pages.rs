@@ -223,13 +223,21 @@ fn go(
     };
     let kept = job.pending.join(pending::KEPT);
     std::fs::write(&kept, "").map_err(|error| AgentError::file(&kept, error))?;
+    let mut guard = Guard {
+        keeper,
+        job: guarded,
+    };
+    while !started.is_finished() {
+        // The engine may take longer to say that it runs than the keeper waits for our word.
+        if shared.done.load(Relaxed) {
+            guard.done();
+        }
+        std::thread::sleep(LOOK);
+    }
     match finished(started) {
-        Ok(()) => Ok(Guard {
-            keeper,
-            job: guarded,
-        }),
+        Ok(()) => Ok(guard),
         Err(error) => {
-            let _ = keeper.map(Keeper::lost);
+            guard.lost();
             Err(error)
         }
     }
@@ -271,8 +279,9 @@ impl Guard {
         }
     }
 
-    fn done(self) {
-        if let Some(keeper) = self.keeper {
+    /// All pages have come: it is needed no more.
+    fn done(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
             keeper.done();
         }
     }
