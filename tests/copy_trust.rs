@@ -6,7 +6,7 @@ mod support;
 use serde_json::Value;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use support::Lab;
-use support::copy::{copy, counts, disturbed_in};
+use support::copy::{copy, counts};
 
 /// One test at a time: some look at all volumes or processes of the hosts.
 fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
@@ -368,24 +368,5 @@ fn a_second_migration_while_the_first_is_under_way_is_refused() {
     ran.expect(0);
     assert_eq!(report["outcome"], "migrated");
     counts(lab, "b", name);
-    fresh(lab, name);
-}
-
-#[test]
-fn a_source_that_somebody_else_ends_or_removes_is_not_said_to_run() {
-    let Some((_turn, lab)) = lab() else { return };
-    let name = "others";
-    for (does, said) in [
-        ("docker kill others", "has ended on a"),
-        ("docker rm -f others", "is gone from a"),
-    ] {
-        fresh(lab, name);
-        lab.counter(name, "0.1", "");
-        let (ran, report) = disturbed_in(lab, name, &[], "create", |_| drop(lab.ok("a", does)));
-        assert_eq!(ran.code, 6, "{does}: {report:#}");
-        let state = report["state"].as_str().unwrap();
-        assert!(state.contains(said), "{does}: {report:#}");
-        assert!(!lab.sh("b", "docker inspect others").stdout.contains("Id"));
-    }
     fresh(lab, name);
 }

@@ -14,7 +14,8 @@ lines() {
     out=; while IFS= read -r x; do out=$out${out:+,}$(js "$x"); done < "$1"; printf '[%s]' "$out"
 }
 get() { cat "$C/$1" 2>/dev/null || printf '%s' "${2:-}"; }
-put() { printf '%s\n' "$2" > "$C/$1"; }
+# Whoever reads meanwhile gets the old one or the new one.
+put() { printf '%s\n' "$2" > "$C/.$1.$$" && mv "$C/.$1.$$" "$C/$1"; }
 bool() { [ -e "$C/$1" ] && printf true || printf false; }
 
 # find_container NAME: sets C (its folder) and ID

@@ -1,0 +1,69 @@
+//! What a source has that CRIU takes along or not, and what others do to it before it is frozen.
+
+mod support;
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use support::Lab;
+use support::copy::{copy, counts, disturbed_in, fresh};
+
+/// One test at a time.
+fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    static LAB: OnceLock<Option<Lab>> = OnceLock::new();
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let lab = LAB.get_or_init(|| Lab::up("trust", "10.131.0.0/24", "docker-26"));
+    Some((turn, lab.as_ref()?))
+}
+
+#[test]
+fn a_source_that_somebody_else_ends_or_removes_is_not_said_to_run() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "others";
+    for (does, said) in [
+        ("docker kill others", "has ended on a"),
+        ("docker rm -f others", "is gone from a"),
+    ] {
+        fresh(lab, name);
+        lab.counter(name, "0.1", "");
+        let (ran, report) = disturbed_in(lab, name, &[], "create", |_| drop(lab.ok("a", does)));
+        assert_eq!(ran.code, 6, "{does}: {report:#}");
+        let state = report["state"].as_str().unwrap();
+        assert!(state.contains(said), "{does}: {report:#}");
+        assert!(!lab.sh("b", "docker inspect others").stdout.contains("Id"));
+    }
+    fresh(lab, name);
+}
+
+#[test]
+fn what_criu_cannot_dump_is_tried_only_where_one_insists() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "fuse";
+    fresh(lab, name);
+    lab.ok("a", &format!("docker run -d --name {name} --device /dev/fuse busybox sh -c 'exec 4<>/dev/fuse; i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.1; done'"));
+    let refused = copy(lab, name, "a", "b", &[]).expect(4).stderr;
+    assert!(refused.contains("--ignore container.devices"), "{refused}");
+    let ignoring = ["--ignore", "container.devices"];
+    let tried = copy(lab, name, "a", "b", &ignoring).expect(6).stderr;
+    assert!(tried.contains("goes on where it was"), "{tried}");
+    counts(lab, "a", name);
+    fresh(lab, name);
+}
+
+#[test]
+fn a_deleted_file_that_is_open_goes_along() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "ghost";
+    fresh(lab, name);
+    // Larger than what CRIU takes by itself.
+    lab.ok("a", &format!("docker run -d --name {name} busybox sh -c 'exec 3<>/gone; head -c 4m /dev/urandom >&3; rm /gone; i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.1; done'"));
+    counts(lab, "a", name);
+    let sum = |host: &str| {
+        let script =
+            format!("md5sum < /proc/$(docker inspect -f '{{{{.State.Pid}}}}' {name})/fd/3");
+        lab.ok(host, &script)
+    };
+    let is = sum("a");
+    copy(lab, name, "a", "b", &[]).expect(0);
+    assert_eq!(sum("b"), is);
+    fresh(lab, name);
+}
