@@ -69,7 +69,9 @@ fn hosts_that_cannot_do_it_are_refused_with_the_fix() {
     }
     lab.counter(name, "0.1", "");
     for host in ["a", "b"] {
-        let provision = format!("transship provision {host}");
+        // As it was called, or it may not reach the host.
+        let config = lab.ssh_config().display().to_string();
+        let provision = format!("transship --ssh-config {config} provision {host}");
         let refused = |what: &str, fix: &str| refused(&lab, name, what, fix);
         // Not found in PATH, as if it had never been installed.
         lab.ok(host, "mv /usr/sbin/criu /usr/sbin/criu.away");
@@ -228,7 +230,7 @@ fn containers_that_cannot_be_moved_are_refused_with_the_fix() {
         true,
     );
     for (runtime, fix) in [
-        ("transship", "transship provision b"),
+        ("transship", " provision b"),
         ("other", "\"runtimes\""),
     ] {
         lab.counter(name, "0.1", &format!("--runtime {runtime}"));

@@ -56,6 +56,23 @@ impl Common {
         .invocation()
     }
 
+    /// Fixes that have transship do something on hosts get what was said before the verb: without it the hosts may not
+    /// be reached by these names.
+    pub fn reach_in<'f>(&self, fixes: impl IntoIterator<Item = &'f mut String>) {
+        const ON_HOSTS: [&str; 3] = ["provision ", "doctor ", "migrate "];
+        const ALONE: [&str; 3] = ["migrate undo", "migrate status", "doctor explain"];
+        let invocation = self.invocation();
+        for fix in fixes {
+            let Some(rest) = fix.strip_prefix("transship ") else {
+                continue;
+            };
+            let starts = |verbs: &[&str]| verbs.iter().any(|verb| rest.starts_with(verb));
+            if starts(&ON_HOSTS) && !starts(&ALONE) {
+                *fix = format!("{invocation} {rest}");
+            }
+        }
+    }
+
     /// How hosts are reached, from whatever folder.
     pub fn reach(&self) -> migrate::Reach {
         let absolute = |path: &Option<PathBuf>| {

@@ -170,7 +170,7 @@ fn migrate(common: &Common, args: &Args, container: &Name, hosts: &Hosts) -> u8 
             &failure,
         ),
     };
-    show(common, &talk, &report)
+    show(common, &talk, report)
 }
 
 /// A time with its unit.
@@ -186,12 +186,14 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a time is a number with its unit, as 300ms or 2s".to_owned())
 }
 
-fn show(common: &Common, talk: &Talk, report: &migrate::Report) -> u8 {
+fn show(common: &Common, talk: &Talk, mut report: migrate::Report) -> u8 {
     talk.end();
+    let failure = report.failure.iter_mut();
+    common.reach_in(failure.flat_map(|failure| &mut failure.fix));
     if common.json {
-        json::print(report);
+        json::print(&report);
     } else {
-        human::migration(report);
+        human::migration(&report);
     }
     report.exit_code
 }
@@ -264,7 +266,7 @@ fn undo(common: &Common, id: Option<&str>) -> u8 {
     let report = migrate::undo(&home, &id, &connect, &move |event| {
         hearing.migration(&event);
     });
-    show(common, &talk, &report)
+    show(common, &talk, report)
 }
 
 /// The one migration that can be undone.
