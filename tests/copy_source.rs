@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use support::Lab;
-use support::copy::{copy, counts, disturbed_in, fresh};
+use support::copy::{copy, counts, disturbed_in, fresh, undo};
 
 /// One test at a time.
 fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
@@ -19,17 +19,23 @@ fn lab() -> Option<(MutexGuard<'static, ()>, &'static Lab)> {
 fn a_source_that_somebody_else_ends_or_removes_is_not_said_to_run() {
     let Some((_turn, lab)) = lab() else { return };
     let name = "others";
-    for (does, said) in [
-        ("docker kill others", "has ended on a"),
-        ("docker rm -f others", "is gone from a"),
+    for (does, code, said) in [
+        ("docker kill others", 7, "runs nowhere: on a it ended"),
+        ("docker rm -f others", 6, "is gone from a"),
     ] {
         fresh(lab, name);
         lab.counter(name, "0.1", "");
         let (ran, report) = disturbed_in(lab, name, &[], "create", |_| drop(lab.ok("a", does)));
-        assert_eq!(ran.code, 6, "{does}: {report:#}");
+        assert_eq!(ran.code, code, "{does}: {report:#}");
         let state = report["state"].as_str().unwrap();
         assert!(state.contains(said), "{does}: {report:#}");
         assert!(!lab.sh("b", "docker inspect others").stdout.contains("Id"));
+        if code == 7 {
+            let line = report["next"][0].as_str().unwrap();
+            let (_, line) = line.split_once(", on a: ").unwrap();
+            lab.ok("a", line);
+            undo(lab, name).expect(0);
+        }
     }
     fresh(lab, name);
 }

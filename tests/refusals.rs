@@ -229,10 +229,7 @@ fn containers_that_cannot_be_moved_are_refused_with_the_fix() {
         r#""transship":{"path":"runc"},"other":{"path":"runc"}"#,
         true,
     );
-    for (runtime, fix) in [
-        ("transship", " provision b"),
-        ("other", "\"runtimes\""),
-    ] {
+    for (runtime, fix) in [("transship", " provision b"), ("other", "\"runtimes\"")] {
         lab.counter(name, "0.1", &format!("--runtime {runtime}"));
         refused(&format!("subject has the OCI runtime {runtime}"), fix);
         lab.is_as_before(name);

@@ -60,12 +60,7 @@ impl Phase for Freeze {
             return Ok(());
         }
         self.flow.lock().end();
-        if self.asked && thaw::ends(context, Duration::ZERO) {
-            // It had ended before, by itself or by somebody else.
-            context.measured.last_sign_on_source = None;
-            return Ok(());
-        }
-        thaw::go_on(context)
+        thaw::go_on(context, !self.asked)
     }
 }
 

@@ -38,9 +38,9 @@ pub(crate) fn line(container: &Container, name: &Name) -> String {
     lines.join("; ")
 }
 
-/// Lets the source go on, and proves that it did. Of one that ended while it stood frozen there is nothing to be
-/// undone but what was made for its move: that is said at the end.
-pub(super) fn go_on(context: &mut Context) -> Result<(), Doubt> {
+/// Lets the source go on, and proves that it did. Of one that ended while it stood frozen, or before if that is not
+/// known, there is nothing to be undone but what was made for its move: that is said at the end.
+pub(super) fn go_on(context: &mut Context, stood_still: bool) -> Result<(), Doubt> {
     let thawed = if context.source_done {
         // An earlier undo did that.
         Ok(())
@@ -64,10 +64,20 @@ pub(super) fn go_on(context: &mut Context) -> Result<(), Doubt> {
         context.measured.started_anew = true;
         return Ok(());
     }
+    let now = ask::container(&*context.source.host, context.kind(), &context.source_id());
+    if !stood_still && matches!(now, Ok(None)) {
+        context.measured.last_sign_on_source = None;
+        return Ok(());
+    }
     let (name, source) = (&context.name, context.source.name());
+    let (before, why) = if stood_still {
+        ("", "its shim")
+    } else {
+        (", or before", "by itself, or its shim")
+    };
     context.measured.ended = Some(Doubt {
         what: format!(
-            "{name} runs nowhere: on {source} it ended while it stood frozen: its shim was killed, say, or CRIU while it was at work in it. Lost is what it kept in memory; its files and its log are on {source} as they were then"
+            "{name} runs nowhere: on {source} it ended while it stood frozen{before}: {why} was killed, say, or CRIU while it was at work in it. Lost is what it kept in memory; its files and its log are on {source} as they were then"
         ),
         fix: vec![format!(
             "to start it anew, on {source}: {}",
