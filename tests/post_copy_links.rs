@@ -74,9 +74,8 @@ fn cut_before_it_goes_on(lab: &Lab) {
             let (ran, _) = severed(lab, name, mode, phase, seconds);
             let codes = match (phase, seconds) {
                 (_, Some(1 | 5)) => &[0][..],
-                // It stands frozen: a minute is not waited for, though it would be for pages.
-                ("freeze", _) => &[6],
-                // Once the next phase has begun it may be through before the link is cut, or have gone on there.
+                // While it stands frozen a minute is not waited for, though it would be for pages. It may be through
+                // before the link is cut, or have gone on there.
                 (_, Some(_)) => &[0, 6],
                 (_, None) => &[0, 6, 7],
             };

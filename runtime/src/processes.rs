@@ -1,6 +1,11 @@
 //! The processes of a restored container.
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::time::{Duration, Instant};
+
+/// How long all that is to be ended may take to stand still: what is frozen never says so. And how often is looked.
+const STOPS: Duration = Duration::from_millis(300);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Lets a process and all below it go on: CRIU was told to leave them stopped (SIGSTOP). None was stopped
 /// before: such a container is not moved (see [`stopped`]).
@@ -27,7 +32,7 @@ pub(crate) fn let_go_on(first: i32) -> Result<(), String> {
 /// Ends a process and all below it, also what stands frozen: CRIU restores that too, and with cgroup v1 such a process
 /// ends only once it is thawed.
 pub(crate) fn kill(first: i32) {
-    let tree = tree(first);
+    let tree = stop(first);
     let own = groups("self");
     let frozen: Vec<_> = tree
         .iter()
@@ -40,6 +45,35 @@ pub(crate) fn kill(first: i32) {
     for (file, thawed) in frozen {
         let _ = std::fs::write(file, thawed);
     }
+}
+
+/// Stops a process and all below it, and names them. One that stands still starts no other, so that this is all of them:
+/// who is started while they are ended one by one would be left over.
+fn stop(first: i32) -> Vec<i32> {
+    let until = Instant::now() + STOPS;
+    let mut tree = vec![first];
+    let mut at = 0;
+    while at < tree.len() {
+        if let Some(pid) = Pid::from_raw(tree[at]) {
+            let _ = kill_process(pid, Signal::STOP);
+        }
+        // What it is just starting is there by then.
+        while !stands(tree[at]) && Instant::now() < until {
+            std::thread::sleep(LOOK);
+        }
+        tree.extend(children(tree[at]));
+        at += 1;
+    }
+    tree
+}
+
+/// Whether a process is stopped, or has ended.
+fn stands(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| {
+        let state = stat.rsplit(") ").next().unwrap_or_default();
+        state.starts_with(['T', 't', 'Z', 'X'])
+    })
 }
 
 /// Where the control groups of a process are thawed, and by what word.
@@ -124,7 +158,6 @@ pub(crate) fn children(pid: i32) -> Vec<i32> {
 mod tests {
     use super::*;
     use std::process::Command;
-    use std::time::Duration;
 
     fn state(pid: u32) -> char {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -155,6 +188,29 @@ mod tests {
         assert!(stopped(first).is_empty());
         kill_process(Pid::from_raw(child).unwrap(), Signal::KILL).unwrap();
         shell.wait().unwrap();
+    }
+
+    #[test]
+    fn who_starts_others_all_the_time_leaves_none_behind() {
+        let mark = format!("60.{}", std::process::id());
+        let script = format!("i=0; while [ $i -lt 2000 ]; do sleep {mark} & i=$((i + 1)); done");
+        let mut shell = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+        let first = i32::try_from(shell.id()).unwrap();
+        while children(first).len() < 50 {}
+        kill(first);
+        shell.wait().unwrap();
+        let left = || {
+            let all = std::fs::read_dir("/proc").unwrap().flatten();
+            let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+            let wanted = format!("sleep\0{mark}\0");
+            lines.filter(|line| *line == wanted.as_bytes()).count()
+        };
+        // A signal takes its time.
+        let until = Instant::now() + Duration::from_secs(5);
+        while left() > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(left(), 0);
     }
 
     #[test]
