@@ -73,3 +73,23 @@ fn a_deleted_file_that_is_open_goes_along() {
     assert_eq!(sum("b"), is);
     fresh(lab, name);
 }
+
+#[test]
+fn another_migration_that_links_the_same_program_is_in_nobodys_way() {
+    let Some((_turn, lab)) = lab() else { return };
+    let name = "twice";
+    fresh(lab, name);
+    lab.counter(name, "0.1", "");
+    // It does so right before ours.
+    let ln = r#"#!/bin/sh
+/usr/bin/ln "$@" || exit
+case $3 in */transship-runtime.transship-new.*) /usr/bin/ln -f "$2" "${3%.transship-new.*}"; : >/run/linked ;; esac
+"#;
+    lab.ok("b", &format!("rm -f /usr/local/bin/transship-runtime /run/linked; cat >/usr/local/bin/ln <<'END'\n{ln}END\nchmod +x /usr/local/bin/ln"));
+    let ran = copy(lab, name, "a", "b", &[]);
+    lab.ok("b", "rm /usr/local/bin/ln /run/linked");
+    ran.expect(0);
+    lab.ok("b", "! ls /usr/local/bin/*.transship-new.*");
+    counts(lab, "b", name);
+    fresh(lab, name);
+}

@@ -21,5 +21,7 @@ for link; do
 		fi
 	fi
 	ln -f "$program" "$new" 2>/dev/null || cp "$program" "$new"
-	mv -f "$new" "$link"
+	# Another may have done the same meanwhile: mv does not replace a file by itself.
+	mv -f "$new" "$link" || [ "$new" -ef "$link" ]
+	rm -f "$new"
 done
