@@ -40,12 +40,18 @@ fn a_source_that_somebody_else_ends_or_removes_is_not_said_to_run() {
     fresh(lab, name);
 }
 
+/// Runs a counter on a that first has its shell do something.
+fn counter_that(lab: &Lab, name: &str, options: &str, first: &str) {
+    fresh(lab, name);
+    lab.ok("a", &format!("docker run -d --name {name} {options} busybox sh -c '{first}; i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.1; done'"));
+    counts(lab, "a", name);
+}
+
 #[test]
 fn what_criu_cannot_dump_is_tried_only_where_one_insists() {
     let Some((_turn, lab)) = lab() else { return };
     let name = "fuse";
-    fresh(lab, name);
-    lab.ok("a", &format!("docker run -d --name {name} --device /dev/fuse busybox sh -c 'exec 4<>/dev/fuse; i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.1; done'"));
+    counter_that(lab, name, "--device /dev/fuse", "exec 4<>/dev/fuse");
     let refused = copy(lab, name, "a", "b", &[]).expect(4).stderr;
     assert!(refused.contains("--ignore container.devices"), "{refused}");
     let ignoring = ["--ignore", "container.devices"];
@@ -59,10 +65,9 @@ fn what_criu_cannot_dump_is_tried_only_where_one_insists() {
 fn a_deleted_file_that_is_open_goes_along() {
     let Some((_turn, lab)) = lab() else { return };
     let name = "ghost";
-    fresh(lab, name);
     // Larger than what CRIU takes by itself.
-    lab.ok("a", &format!("docker run -d --name {name} busybox sh -c 'exec 3<>/gone; head -c 4m /dev/urandom >&3; rm /gone; i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.1; done'"));
-    counts(lab, "a", name);
+    let deleted = "exec 3<>/gone; head -c 4m /dev/urandom >&3; rm /gone";
+    counter_that(lab, name, "", deleted);
     let sum = |host: &str| {
         let script =
             format!("md5sum < /proc/$(docker inspect -f '{{{{.State.Pid}}}}' {name})/fd/3");

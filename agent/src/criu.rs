@@ -5,20 +5,14 @@ use crate::gate::Gate;
 use crate::job::SendJob;
 use crate::lazy::SOCKET;
 use host::{Cmd, Host, Local};
+use runtime::criu::GHOST_LIMIT;
 use std::path::Path;
-
-/// The variable that names the file to CRIU.
-pub(crate) const VARIABLE: &str = "CRIU_CONFIG_FILE";
-
-/// Up to so many MiB of a deleted file that is still open are taken along, where the host's own configuration of CRIU,
-/// which has the last word, names no other limit: CRIU's is 1 MiB. The images have room for it.
-const GHOST_LIMIT: u32 = 128;
 
 /// Writes the file; the dump waits at the gate.
 pub(crate) fn configure(job: &SendJob) -> Result<Gate> {
     let gate = Gate::close(job.config.parent().unwrap_or(Path::new("/")))?;
-    let script = gate.script().display();
-    let mut text = format!("action-script {script}\nghost-limit {GHOST_LIMIT}M\n");
+    let (script, ghosts) = (gate.script().display(), GHOST_LIMIT >> 20);
+    let mut text = format!("action-script {script}\nghost-limit {ghosts}M\n");
     if job.serve.is_some() {
         text.push_str(&format!("ps-socket {SOCKET}\n"));
     }

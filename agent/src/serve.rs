@@ -1,6 +1,5 @@
 //! The source's side of lazy pages: a dump that leaves the pages where they are and hands them out.
 
-use crate::criu;
 use crate::error::{AgentError, Result};
 use crate::freezer::Freezer;
 use crate::job::{SendJob, Serve, command};
@@ -44,7 +43,7 @@ impl Dump {
         let cmd = Cmd::changes("sh")
             .args(["-c", WITH_BOTH, "sh"])
             .args(job.dump.iter().cloned())
-            .env(criu::VARIABLE, job.config.to_string_lossy());
+            .env(runtime::criu::CONFIG_FILE, job.config.to_string_lossy());
         let child = Local.start(&cmd, theirs.into(), stdout.into())?;
         let now = Instant::now();
         Ok(Dump {

@@ -147,7 +147,8 @@ impl<'a> Begun<'a> {
         Ok(match &job.serve {
             Some(serve) => Begun::Serving(Box::new(Dump::start(job)?), serve),
             None => {
-                let cmd = command(&job.dump).env(criu::VARIABLE, job.config.to_string_lossy());
+                let cmd = command(&job.dump)
+                    .env(runtime::criu::CONFIG_FILE, job.config.to_string_lossy());
                 Begun::Writing(Writing::start(cmd))
             }
         })

@@ -14,7 +14,7 @@ pub const PIPE: u64 = 4 << 20;
 /// Descriptors that are left for all else.
 const OTHERS: u64 = 256;
 
-/// PipeTables of pipes; when they are let go of, the kernel has room for CRIU's.
+/// Tables of pipes; when they are let go of, the kernel has room for CRIU's.
 pub(crate) struct PipeTables {
     pipes: Vec<OwnedFd>,
     limit: Rlimit,

@@ -47,14 +47,14 @@ impl Doctor {
         self.hosts.iter().chain(&self.pair).chain(&self.container)
     }
 
+    fn reports_mut(&mut self) -> impl Iterator<Item = &mut Report> {
+        let hosts = self.hosts.iter_mut();
+        hosts.chain(&mut self.pair).chain(&mut self.container)
+    }
+
     /// What to do about all that is not well.
     pub fn fixes(&mut self) -> impl Iterator<Item = &mut String> {
-        let reports = self
-            .hosts
-            .iter_mut()
-            .chain(&mut self.pair)
-            .chain(&mut self.container);
-        let groups = reports.flat_map(|report| &mut report.groups);
+        let groups = self.reports_mut().flat_map(|report| &mut report.groups);
         let verdicts = groups.flat_map(|group| &mut group.verdicts);
         verdicts.flat_map(|verdict| &mut verdict.fix)
     }
@@ -62,12 +62,7 @@ impl Doctor {
     /// Turns failures of these checks into warnings; ids that no check has are noted.
     pub fn ignore(&mut self, ids: &[String]) {
         let mut unknown: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let reports = self
-            .hosts
-            .iter_mut()
-            .chain(&mut self.pair)
-            .chain(&mut self.container);
-        for report in reports {
+        for report in self.reports_mut() {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
             let missing = report.ignore(&ids);
             unknown.retain(|id| missing.contains(id));

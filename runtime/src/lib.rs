@@ -14,6 +14,7 @@ mod binds;
 mod call;
 mod cgroup;
 mod child;
+pub mod criu;
 mod door;
 mod gate;
 mod hooks;

@@ -32,7 +32,10 @@ pub(crate) fn let_go_on(first: i32) -> Result<(), String> {
 /// Ends a process and all below it, also what stands frozen: CRIU restores that too, and with cgroup v1 such a process
 /// ends only once it is thawed.
 pub(crate) fn kill(first: i32) {
-    let tree = stop(first);
+    let until = Instant::now() + STOPS;
+    // One that stands still starts no other, so that this is all of them: who is started while they are ended one by one
+    // would be left over.
+    let tree = walk(first, |pid| stop(pid, until));
     let own = groups("self");
     let frozen: Vec<_> = tree
         .iter()
@@ -47,33 +50,22 @@ pub(crate) fn kill(first: i32) {
     }
 }
 
-/// Stops a process and all below it, and names them. One that stands still starts no other, so that this is all of them:
-/// who is started while they are ended one by one would be left over.
-fn stop(first: i32) -> Vec<i32> {
-    let until = Instant::now() + STOPS;
-    let mut tree = vec![first];
-    let mut at = 0;
-    while at < tree.len() {
-        if let Some(pid) = Pid::from_raw(tree[at]) {
-            let _ = kill_process(pid, Signal::STOP);
-        }
-        // What it is just starting is there by then.
-        while !stands(tree[at]) && Instant::now() < until {
-            std::thread::sleep(LOOK);
-        }
-        tree.extend(children(tree[at]));
-        at += 1;
+/// Stops a process, and waits until it stands still: what it is just starting is there by then.
+fn stop(pid: i32, until: Instant) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = kill_process(pid, Signal::STOP);
     }
-    tree
+    let stands = || state(pid).is_none_or(|state| "TtZX".contains(state));
+    while !stands() && Instant::now() < until {
+        std::thread::sleep(LOOK);
+    }
 }
 
-/// Whether a process is stopped, or has ended.
-fn stands(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.map_or(true, |stat| {
-        let state = stat.rsplit(") ").next().unwrap_or_default();
-        state.starts_with(['T', 't', 'Z', 'X'])
-    })
+/// The letter for what a process does, none where it is gone (proc_pid_stat(5)).
+fn state(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may have any byte in it.
+    stat.rsplit(") ").next()?.chars().next()
 }
 
 /// Where the control groups of a process are thawed, and by what word.
@@ -96,9 +88,15 @@ fn groups(who: &str) -> Vec<(String, &'static str)> {
 /// A process and all below it, parents before their children.
 #[must_use]
 pub fn tree(first: i32) -> Vec<i32> {
+    walk(first, |_| ())
+}
+
+/// The same; each is visited before its children are looked for.
+fn walk(first: i32, visit: impl Fn(i32)) -> Vec<i32> {
     let mut tree = vec![first];
     let mut at = 0;
     while at < tree.len() {
+        visit(tree[at]);
         tree.extend(children(tree[at]));
         at += 1;
     }
@@ -111,22 +109,15 @@ pub fn tree(first: i32) -> Vec<i32> {
 /// once it is thawed (`JOBCTL_TRAPPING` in kernel/ptrace.c): the dump would hang.
 #[must_use]
 pub fn stopped(first: i32) -> Vec<i32> {
-    let is_stopped = |pid: &i32| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix("State:"));
-        lines
-            .next()
-            .is_some_and(|state| state.trim().starts_with('T'))
-    };
-    tree(first).into_iter().filter(is_stopped).collect()
+    let mut stopped = tree(first);
+    stopped.retain(|pid| state(*pid) == Some('T'));
+    stopped
 }
 
 /// Whether a process runs, or waits: one that has ended and was not asked for its status does neither.
 #[must_use]
 pub fn lives(pid: i32) -> bool {
-    // The name stands in parentheses and may have any byte in it.
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or("Z").starts_with('Z'))
+    state(pid).is_some_and(|state| state != 'Z')
 }
 
 /// The child of runc that CRIU restores, as soon as it is there with a network namespace of its own. CRIU itself is
@@ -159,11 +150,6 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    fn state(pid: u32) -> char {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
-    }
-
     #[test]
     fn a_stopped_tree_goes_on() {
         let mut shell = Command::new("sh")
@@ -171,20 +157,19 @@ mod tests {
             .spawn()
             .unwrap();
         // On a busy machine a signal takes its time.
-        let is_soon = |pid: u32, wanted: char| {
-            while state(pid) != wanted {
+        let is_soon = |pid: i32, wanted: char| {
+            while state(pid) != Some(wanted) {
                 std::thread::sleep(Duration::from_millis(5));
             }
         };
-        is_soon(shell.id(), 'T');
         let first = i32::try_from(shell.id()).unwrap();
+        is_soon(first, 'T');
         let child = children(first)[0];
-        let below = u32::try_from(child).unwrap();
-        is_soon(below, 'T');
+        is_soon(child, 'T');
         assert_eq!(stopped(first), [first, child]);
         let_go_on(first).unwrap();
-        is_soon(shell.id(), 'S');
-        is_soon(below, 'S');
+        is_soon(first, 'S');
+        is_soon(child, 'S');
         assert!(stopped(first).is_empty());
         kill_process(Pid::from_raw(child).unwrap(), Signal::KILL).unwrap();
         shell.wait().unwrap();

@@ -3,18 +3,17 @@
 use crate::call::Call;
 use crate::hooks::{self, Attaching, Hook};
 use crate::pending::{KEPT, LOCKED, Options, PID, Pending};
-use crate::{announce, binds, cgroup, child, door, gate, marks, network, processes, replay, runc};
+use crate::{
+    announce, binds, cgroup, child, criu, door, gate, marks, network, processes, replay, runc,
+};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The variable that names a configuration file to CRIU (criu(8)). runc's annotation for one (`org.criu.config`) would
-/// stay with the container, and keep later checkpoints of it from the host's own configuration.
-const CRIU_CONFIG: &str = "CRIU_CONFIG_FILE";
-/// That file, in the pending folder.
-const OURS: &str = "criu.conf";
+/// CRIU's configuration for the restore, in the pending folder.
+const CRIU_CONF: &str = "criu.conf";
 
 /// How long whoever fetches memory may take until it holds the user faults, and how often is looked.
 const HOLD: Duration = Duration::from_secs(10);
@@ -39,7 +38,7 @@ pub(crate) fn create(home: &Path, call: &Call) -> Result<bool, String> {
     let mut command = Command::new(runc());
     command.args(restore_line(call, &pending, &options, network));
     command.env(network::PENDING, pending.path(""));
-    command.env(CRIU_CONFIG, pending.path(OURS));
+    command.env(criu::CONFIG_FILE, pending.path(CRIU_CONF));
     let log = pending.path("work/restore.log");
     let ahead = match &options.descriptors {
         Some(descriptors) => Some(
@@ -229,7 +228,7 @@ fn configure(
 ) -> Result<(Network, Vec<Hook>), String> {
     let config = call.bundle().join("config.json");
     let said = |error: &dyn std::fmt::Display| format!("{}: {error}", config.display());
-    let criu = pending.path(OURS);
+    let criu = pending.path(CRIU_CONF);
     let mut text = "leave-stopped\n".to_owned();
     let bytes = std::fs::read(&config).map_err(|error| said(&error))?;
     let mut spec: Value = serde_json::from_slice(&bytes).map_err(|error| said(&error))?;
@@ -349,7 +348,7 @@ mod tests {
             let spec: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
             assert_eq!(spec["ociVersion"], "1.0");
             assert_eq!(spec["annotations"], Value::Null);
-            std::fs::read_to_string(pending.path(OURS)).unwrap()
+            std::fs::read_to_string(pending.path(CRIU_CONF)).unwrap()
         };
         assert_eq!(said("--systemd-cgroup", false), "leave-stopped\n");
         assert_eq!(

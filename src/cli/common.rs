@@ -58,7 +58,7 @@ impl Common {
 
     /// Fixes that have transship do something on hosts get what was said before the verb: without it the hosts may not
     /// be reached by these names.
-    pub fn reach_in<'f>(&self, fixes: impl IntoIterator<Item = &'f mut String>) {
+    pub fn complete_fixes<'f>(&self, fixes: impl IntoIterator<Item = &'f mut String>) {
         const ON_HOSTS: [&str; 3] = ["provision ", "doctor ", "migrate "];
         const ALONE: [&str; 3] = ["migrate undo", "migrate status", "doctor explain"];
         let invocation = self.invocation();

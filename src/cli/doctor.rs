@@ -152,7 +152,7 @@ fn examine(common: &Common, what: &What) -> u8 {
     }
     talk.end();
     document.ignore(&what.ignore);
-    common.reach_in(document.fixes());
+    common.complete_fixes(document.fixes());
     document.judge(what.strict);
     if common.json {
         json::print(&document);

@@ -189,7 +189,7 @@ fn time(text: &str) -> Result<Duration, String> {
 fn show(common: &Common, talk: &Talk, mut report: migrate::Report) -> u8 {
     talk.end();
     let failure = report.failure.iter_mut();
-    common.reach_in(failure.flat_map(|failure| &mut failure.fix));
+    common.complete_fixes(failure.flat_map(|failure| &mut failure.fix));
     if common.json {
         json::print(&report);
     } else {

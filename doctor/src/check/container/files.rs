@@ -8,11 +8,8 @@ use engine::Container as Inspected;
 use host::facts::container::{Container, OpenFile};
 use semver::Version;
 
-/// CRIU's own limit for a deleted file, in bytes: `DEFAULT_GHOST_LIMIT` in criu/include/cr_options.h.
-const GHOST_LIMIT: u64 = 1 << 20;
-
-/// What all modes but tarball ask for, in bytes: `GHOST_LIMIT` of the agent.
-const ASKED: u64 = 128 << 20;
+/// CRIU's own limit for a deleted file, in bytes (criu/include/cr_options.h).
+const DEFAULT_GHOST_LIMIT: u64 = 1 << 20;
 
 pub(super) fn checks<'p>() -> Vec<Check<Inmate<'p>>> {
     vec![
@@ -120,8 +117,8 @@ fn deleted(inmate: &Inmate<'_>) -> Outcome {
         return skip;
     }
     let limit = match inmate.criu_option("ghost-limit") {
-        Some(text) => bytes(text).unwrap_or(GHOST_LIMIT),
-        None => GHOST_LIMIT,
+        Some(text) => bytes(text).unwrap_or(DEFAULT_GHOST_LIMIT),
+        None => DEFAULT_GHOST_LIMIT,
     };
     let mut ghosts: Vec<(u64, String)> = Vec::new();
     for (process, file) in inmate.files() {
@@ -167,7 +164,7 @@ fn deleted(inmate: &Inmate<'_>) -> Outcome {
     let found = format!("{}; the limit is {}", some(&large), size(limit));
     let fix = inmate.switch_on(&format!("ghost-limit {}M", enough.next_power_of_two()));
     // What the host is configured for counts above what the modes ask for.
-    if most <= ASKED && inmate.criu_option("ghost-limit").is_none() {
+    if most <= runtime::criu::GHOST_LIMIT && inmate.criu_option("ghost-limit").is_none() {
         return Outcome::warn(
             "a deleted file is in use that mode tarball would not take along; the other modes do",
         )
